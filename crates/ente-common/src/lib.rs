@@ -1,0 +1,1 @@
+//! What the ente tools share.

@@ -1,0 +1,1 @@
+//! Makes the album folders equal to what was pulled.

@@ -1,0 +1,1 @@
+//! Turns a password and second factor into saved credentials.

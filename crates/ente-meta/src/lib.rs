@@ -1,0 +1,1 @@
+//! Decrypts metadata; enriches and filters records; writes sidecars.

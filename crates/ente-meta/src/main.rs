@@ -1,0 +1,3 @@
+//! Starts `ente-meta`; everything it does is in the library.
+
+fn main() {}

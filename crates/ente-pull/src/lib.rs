@@ -1,0 +1,1 @@
+//! Mirrors what the server holds, still encrypted, resumable.

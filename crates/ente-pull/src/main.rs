@@ -1,0 +1,3 @@
+//! Starts `ente-pull`; everything it does is in the library.
+
+fn main() {}

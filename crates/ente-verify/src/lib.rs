@@ -1,0 +1,1 @@
+//! Proves the export against its own record; names what to repair.

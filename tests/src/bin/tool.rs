@@ -1,0 +1,3 @@
+//! All five tools behind one name.
+
+fn main() {}
