@@ -1,1 +1,6 @@
 //! What the ente tools share.
+
+pub mod encoding;
+
+#[cfg(feature = "crypto")]
+pub mod crypto;
