@@ -1,6 +1,19 @@
 //! What the ente tools share.
+//!
+//! Pure modules first, then those that touch files, the terminal and the network. Two features bring in what not every tool may hold:
+//! `crypto` (keys and the cryptography that needs them) and `api` (the HTTP client); `keystore` reads and writes saved credentials.
 
 pub mod encoding;
+pub mod exit;
+pub mod id;
+pub mod layout;
+pub mod record;
+pub mod wire;
 
 #[cfg(feature = "crypto")]
 pub mod crypto;
+
+pub mod cli;
+pub mod disk;
+pub mod manifest;
+pub mod ui;

@@ -1,0 +1,237 @@
+//! The frame of every tool: shared options, streams, signals, and the one place where a run becomes an exit code.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Parser, ValueEnum};
+
+use crate::exit::{Exit, Failure, chain};
+use crate::record::{Input, RecordError, Writer};
+use crate::ui::Ui;
+
+/// When records are printed on standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+    /// When standard output is not a terminal.
+    #[default]
+    Auto,
+}
+
+/// Options that all tools share.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Common {
+    /// Print records on standard output [default: auto: when it is not a terminal]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub records: When,
+    /// Show no progress and no summary
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Where a stage takes its work from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Source {
+    /// The export, or `-` for the records of the tool before; default: $ENTE_EXPORT or the export around the current folder
+    #[arg(value_name = "DIR|-", num_args = 0..=2)]
+    pub source: Vec<PathBuf>,
+}
+
+impl Source {
+    /// Records are read from standard input.
+    pub fn reads_records(&self) -> bool {
+        self.source.iter().any(|source| source.as_os_str() == "-")
+    }
+
+    /// The export that is named.
+    pub fn dir(&self) -> Option<&Path> {
+        self.source
+            .iter()
+            .map(PathBuf::as_path)
+            .find(|source| source.as_os_str() != "-")
+    }
+}
+
+/// Set by the first Ctrl-C or termination signal: finish what is whole, commit, stop. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// The run is to stop.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Asks the run to stop.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What a tool sees of the world; tests bring their own.
+pub struct Io {
+    /// Standard input: records, where `-` is given.
+    pub input: Box<dyn BufRead + Send>,
+    /// Standard output: records.
+    pub records: Writer,
+    /// Standard error and the terminal.
+    pub ui: Ui,
+    /// Set when the run is to stop.
+    pub interrupt: Interrupt,
+    /// Now, in microseconds since 1970.
+    pub clock: fn() -> i64,
+}
+
+impl std::fmt::Debug for Io {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Io")
+            .field("records", &self.records)
+            .field("ui", &self.ui)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Io {
+    /// The streams of this process.
+    pub fn system(tool: &'static str, common: &Common) -> Self {
+        let stdout = io::stdout();
+        let prints = match common.records {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => !stdout.is_terminal(),
+        };
+        Self {
+            input: Box::new(BufReader::with_capacity(256 << 10, io::stdin())),
+            records: Writer::new(prints.then(|| Box::new(stdout) as _)),
+            // In a pipe on a terminal the last stage owns the screen: the others would draw over it.
+            ui: Ui::new(tool, common.quiet, stdout_is_pipe()),
+            interrupt: on_signals(),
+            clock: now_us,
+        }
+    }
+
+    /// The records of the stage before.
+    ///
+    /// # Errors
+    /// When they do not begin as records do.
+    pub fn read_records(&mut self) -> Result<Input<Box<dyn BufRead + Send>>, Failure> {
+        Ok(Input::open(std::mem::replace(
+            &mut self.input,
+            Box::new(io::empty()),
+        ))?)
+    }
+}
+
+fn now_us() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+        })
+}
+
+#[cfg(unix)]
+fn stdout_is_pipe() -> bool {
+    rustix::fs::fstat(io::stdout()).is_ok_and(|stat| {
+        rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Fifo
+    })
+}
+
+#[cfg(not(unix))]
+fn stdout_is_pipe() -> bool {
+    !io::stdout().is_terminal()
+}
+
+/// The first signal asks, the second one insists.
+fn on_signals() -> Interrupt {
+    let interrupt = Interrupt::default();
+    let asked = interrupt.clone();
+    // A handler that is there already (tests) keeps its place.
+    let _ = ctrlc::set_handler(move || {
+        if asked.is_set() {
+            // The journals are append-only and torn lines are dropped, so this loses nothing that was recorded.
+            std::process::abort();
+        }
+        asked.set();
+    });
+    interrupt
+}
+
+/// A tool's command line.
+pub trait Tool: Parser {
+    /// Its name, `ente-…`.
+    const NAME: &'static str;
+    /// The shared options.
+    fn common(&self) -> &Common;
+    /// Does the work.
+    ///
+    /// # Errors
+    /// With what ended the run.
+    fn run(&self, io: &mut Io) -> Result<Exit, Failure>;
+}
+
+/// Parses the command line of this process, runs the tool, tells how it ended.
+pub fn main<T: Tool>() -> ExitCode {
+    main_from::<T>(std::env::args_os())
+}
+
+/// [`main`] with a command line of its own, the tool's name first.
+pub fn main_from<T: Tool>(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    let tool = match T::try_parse_from(args) {
+        Ok(tool) => tool,
+        Err(error) => {
+            // Help and version go to standard output; a closed pipe there is nobody's trouble.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            }
+            .into();
+        }
+    };
+    let mut io = Io::system(T::NAME, tool.common());
+    match tool.run(&mut io) {
+        Ok(exit) if io.interrupt.is_set() && exit != Exit::PipeClosed => Exit::Interrupted.into(),
+        Ok(exit) => exit.into(),
+        Err(failure) if failure.exit == Exit::PipeClosed => Exit::PipeClosed.into(),
+        Err(failure) => {
+            io.ui.error(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        match &error {
+            RecordError::NoBegin => Failure::new(Exit::Failed, "no records came in")
+                .cause("the input does not start with a `begin` record; the tool before may have failed")
+                .hint("see what the tool before said"),
+            RecordError::TooNew { .. } => {
+                Failure::new(Exit::FormatTooNew, error.to_string()).hint("use tools of one release in a pipe")
+            }
+            _ => Failure::new(Exit::Failed, "the records cannot be read").cause(chain(&error)),
+        }
+    }
+}
+
+/// A record could not be printed: a closed pipe ends the run quietly.
+pub fn output_failure(error: &io::Error) -> Failure {
+    Failure::disk("cannot write to standard output", error)
+}

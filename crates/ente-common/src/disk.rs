@@ -1,0 +1,214 @@
+//! Writing so that a crash leaves the old or the new, never a half; and never through a symbolic link out of the export.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Replaces `path` with `bytes`: written beside it, synced, renamed. `private` makes it readable by the owner alone.
+///
+/// # Errors
+/// When a step fails; the old content is then still there.
+pub fn write_whole(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
+    let temporary = beside(path);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    if private {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    #[cfg(not(unix))]
+    let _ = private;
+    // A leftover of a killed run may have other permissions: start afresh.
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = options.open(&temporary)?;
+    file.write_all(bytes)?;
+    // Sync before the rename: a power cut must leave the old file or the new one, never an empty one under the final name.
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    sync_parent(path)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    path.with_file_name(name)
+}
+
+/// Makes renames and removals in the folder of `path` durable.
+///
+/// # Errors
+/// When the folder cannot be synced; file systems that do not know this are let off.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Makes renames and removals in `dir` durable.
+///
+/// # Errors
+/// As [`sync_parent`].
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    match File::open(dir)?.sync_all() {
+        // Network and FUSE file systems may refuse to sync a folder; there is nothing more that we can do there.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = dir;
+        Ok(())
+    }
+}
+
+/// Renames `from` to `to` unless something is there already.
+///
+/// # Errors
+/// `AlreadyExists` if `to` is there (in any form, a dangling link too); else what the system said.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(()),
+            // The file system does not know the flag: look first instead.
+            Err(
+                rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP,
+            ) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if fs::symlink_metadata(to).is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    fs::rename(from, to)
+}
+
+/// Makes the folder `relative` below `root`, refusing to pass through anything that is not a real folder.
+///
+/// # Errors
+/// `NotADirectory` if a component is a link or a file; else what the system said.
+pub fn make_dir_below(root: &Path, relative: &str) -> io::Result<PathBuf> {
+    let mut path = root.to_owned();
+    for component in relative
+        .split('/')
+        .filter(|component| !component.is_empty())
+    {
+        path.push(component);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotADirectory,
+                    format!("`{}` is not a folder", path.display()),
+                ));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::create_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                result => result?,
+            },
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(path)
+}
+
+/// Modification time in microseconds since 1970, as the file system holds it.
+pub fn mtime_us(metadata: &fs::Metadata) -> i64 {
+    use std::time::UNIX_EPOCH;
+    let Ok(time) = metadata.modified() else {
+        return 0;
+    };
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
+        // Rounded down like the times after 1970.
+        Err(before) => {
+            let nanos = before.duration().as_nanos();
+            -i64::try_from(nanos.div_ceil(1000)).unwrap_or(i64::MAX)
+        }
+    }
+}
+
+/// Microseconds since 1970 as a system time; `None` outside what the platform can hold.
+pub fn system_time(us: i64) -> Option<std::time::SystemTime> {
+    let magnitude = std::time::Duration::from_micros(us.unsigned_abs());
+    if us >= 0 {
+        std::time::UNIX_EPOCH.checked_add(magnitude)
+    } else {
+        std::time::UNIX_EPOCH.checked_sub(magnitude)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_private_where_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        write_whole(&path, b"one", true).unwrap();
+        write_whole(&path, b"two", true).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_is_renamed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("a"), dir.path().join("b"));
+        fs::write(&from, "ours").unwrap();
+        fs::write(&to, "theirs").unwrap();
+        assert_eq!(
+            rename_new(&from, &to).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+        assert_eq!(fs::read_to_string(&to).unwrap(), "theirs");
+        fs::remove_file(&to).unwrap();
+        rename_new(&from, &to).unwrap();
+        assert_eq!(fs::read_to_string(&to).unwrap(), "ours");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_out_of_the_export_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("Album")).unwrap();
+        assert!(make_dir_below(dir.path(), "Album/metadata").is_err());
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+        assert!(
+            make_dir_below(dir.path(), "Other/metadata")
+                .unwrap()
+                .is_dir()
+        );
+    }
+
+    #[test]
+    fn times_before_1970_survive() {
+        for us in [0, 1, -1, -446_752_800_000_000, 1_717_236_000_123_456] {
+            let dir = tempfile::tempdir().unwrap();
+            let file = File::create(dir.path().join("x")).unwrap();
+            file.set_modified(system_time(us).unwrap()).unwrap();
+            assert_eq!(mtime_us(&file.metadata().unwrap()), us);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `ciphertext.jsonl`: collections and files as served, encrypted; read line by line where a thin fact points.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::manifest::facts;
+use crate::manifest::journal::{Journal, JournalError, read_line};
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    collection: i64,
+    file: Option<i64>,
+    #[serde(borrow)]
+    entry: &'a RawValue,
+}
+
+/// Appends the collection (`file` is `None`) or the file as served; tells offset and length of its line.
+pub fn append(
+    journal: &mut Journal,
+    collection: i64,
+    file: Option<i64>,
+    entry: &RawValue,
+) -> (u64, u64) {
+    let file = file.map(|id| format!("\"file\":{id},")).unwrap_or_default();
+    // JSON allows line feeds between tokens; a record of ours is one line.
+    let entry = entry.get().replace(['\n', '\r'], " ");
+    let line = format!("{{\"collection\":{collection},{file}\"entry\":{entry}}}");
+    (journal.append_line(line.as_bytes()), line.len() as u64)
+}
+
+/// Reads entries where thin facts point.
+#[derive(Debug)]
+pub struct Ciphertext {
+    path: PathBuf,
+    file: File,
+}
+
+impl Ciphertext {
+    /// Opens `ciphertext.jsonl`.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(state_dir: &Path) -> Result<Self, JournalError> {
+        let path = state_dir.join("ciphertext.jsonl");
+        match File::open(&path) {
+            Ok(file) => Ok(Self { path, file }),
+            Err(source) => Err(JournalError::Io { path, source }),
+        }
+    }
+
+    /// The collection as served.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not in the file.
+    pub fn collection(&mut self, fact: &facts::Collection) -> Result<Box<RawValue>, JournalError> {
+        self.entry(fact.id, None, fact.at, fact.len)
+    }
+
+    /// The file's entry as served.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not in the file.
+    pub fn file(&mut self, fact: &facts::File) -> Result<Box<RawValue>, JournalError> {
+        self.entry(fact.collection, Some(fact.id), fact.at, fact.len)
+    }
+
+    fn entry(
+        &mut self,
+        collection: i64,
+        file: Option<i64>,
+        at: u64,
+        len: u64,
+    ) -> Result<Box<RawValue>, JournalError> {
+        match self.line_at(at, len) {
+            Ok(line) => {
+                if let Some(entry) = entry_of(&line, collection, file) {
+                    return Ok(entry);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            Err(source) => {
+                return Err(JournalError::Io {
+                    path: self.path.clone(),
+                    source,
+                });
+            }
+        }
+        self.search(collection, file)
+    }
+
+    fn line_at(&mut self, at: u64, len: u64) -> io::Result<Vec<u8>> {
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        if len > crate::manifest::journal::MAX_LINE_BYTES {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut line = vec![0; len];
+        self.file.seek(SeekFrom::Start(at))?;
+        self.file.read_exact(&mut line)?;
+        Ok(line)
+    }
+
+    /// The index is stale (a compaction was cut short): the last line about the thing wins.
+    fn search(
+        &mut self,
+        collection: i64,
+        file: Option<i64>,
+    ) -> Result<Box<RawValue>, JournalError> {
+        let io = |source| JournalError::Io {
+            path: self.path.clone(),
+            source,
+        };
+        self.file.seek(SeekFrom::Start(0)).map_err(io)?;
+        let mut reader = BufReader::with_capacity(256 << 10, &self.file);
+        let mut line = Vec::new();
+        let mut found = None;
+        while read_line(&mut reader, &mut line).map_err(io)? {
+            if let Some(entry) = entry_of(&line, collection, file) {
+                found = Some(entry);
+            }
+        }
+        found.ok_or_else(|| {
+            io(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("no entry of collection {collection}, file {file:?}"),
+            ))
+        })
+    }
+}
+
+fn entry_of(line: &[u8], collection: i64, file: Option<i64>) -> Option<Box<RawValue>> {
+    let line: Line<'_> = serde_json::from_slice(line).ok()?;
+    (line.collection == collection && line.file == file).then(|| line.entry.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_come_back_by_index_and_with_a_stale_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), "ciphertext").unwrap();
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+        let (at, len) = append(&mut journal, 13, None, &raw(r#"{"id":13}"#));
+        let (file_at, file_len) = append(&mut journal, 13, Some(101), &raw("{\"id\":\n101}"));
+        journal.flush().unwrap();
+        let mut ciphertext = Ciphertext::open(dir.path()).unwrap();
+        let collection = |at, len| facts::Collection {
+            id: 13,
+            at,
+            len,
+            ..facts::Collection::default()
+        };
+        let file = |at, len| facts::File {
+            collection: 13,
+            id: 101,
+            at,
+            len,
+            ..facts::File::default()
+        };
+        assert_eq!(
+            ciphertext.collection(&collection(at, len)).unwrap().get(),
+            r#"{"id":13}"#
+        );
+        assert_eq!(
+            ciphertext.file(&file(file_at, file_len)).unwrap().get(),
+            r#"{"id": 101}"#
+        );
+        assert_eq!(
+            ciphertext.file(&file(at, len)).unwrap().get(),
+            r#"{"id": 101}"#,
+            "an index into another line"
+        );
+        assert_eq!(
+            ciphertext.file(&file(9_999_999, 40)).unwrap().get(),
+            r#"{"id": 101}"#,
+            "an index past the end"
+        );
+        assert!(
+            ciphertext
+                .file(&facts::File {
+                    id: 102,
+                    ..file(at, len)
+                })
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,464 @@
+//! The facts of each file, as `docs/formats/manifest.md` defines them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Version;
+use crate::manifest::journal::{Facts, encode_fact, parse_fact};
+
+/// Declares the facts of one file and how each kind is spelled.
+macro_rules! facts {
+    ($(#[$doc:meta])* $name:ident in $file:literal { $($kind:literal => $variant:ident($fact:ty)),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum $name {
+            $(#[doc = concat!("A `", $kind, "` fact.")] $variant($fact),)+
+        }
+        impl Facts for $name {
+            const FILE: &'static str = $file;
+            fn parse(kind: &str, line: &[u8]) -> Result<Option<Self>, serde_json::Error> {
+                Ok(match kind {
+                    $($kind => Some(Self::$variant(parse_fact(line)?)),)+
+                    _ => None,
+                })
+            }
+            fn encode(&self, line: &mut Vec<u8>) {
+                match self { $(Self::$variant(fact) => encode_fact($kind, fact, line),)+ }
+            }
+        }
+    };
+}
+
+facts! {
+    /// What `ente-pull` knows.
+    PullFact in "pull" {
+        "setting" => Setting(Setting),
+        "collection" => Collection(Collection),
+        "file" => File(File),
+        "listing" => Listing(Listing),
+        "object" => Object(Object),
+        "failed" => Failed(Failed),
+    }
+}
+
+facts! {
+    /// What `ente-decrypt` knows.
+    DecryptFact in "decrypt" {
+        "setting" => Setting(Setting),
+        "folder" => Folder(Folder),
+        "placement" => Placement(Placement),
+        "object" => Dropped(Dropped),
+        "verdict" => Verdict(Verdict),
+        "trash" => Trash(Trash),
+        "aside" => Aside(Aside),
+    }
+}
+
+facts! {
+    /// What `ente-meta` knows.
+    MetaFact in "meta" {
+        "setting" => Setting(Setting),
+        "sidecar" => Sidecar(Sidecar),
+    }
+}
+
+facts! {
+    /// What `ente-verify` knows.
+    VerifyFact in "verify" {
+        "finding" => Finding(Finding),
+        "checked" => Checked(Checked),
+        "pruned" => Pruned(Pruned),
+    }
+}
+
+fn no(flag: &bool) -> bool {
+    !flag
+}
+
+/// A setting of the export, stored at its first use by the tool that owns it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Its name.
+    pub name: String,
+    /// Its value, as on the command line.
+    pub value: String,
+}
+
+/// A collection as listed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Collection {
+    /// Collection ID.
+    pub id: i64,
+    /// User ID of its owner.
+    #[serde(default)]
+    pub owner: i64,
+    /// The API's `type`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    /// `updationTime` as listed.
+    #[serde(default)]
+    pub updated: i64,
+    /// The `updated` up to which its files were listed; 0: not yet.
+    #[serde(default)]
+    pub synced: i64,
+    /// The greatest `updationTime` seen among its files.
+    #[serde(default)]
+    pub cursor: i64,
+    /// First 16 hex digits of the BLAKE3 of the collection as served.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub digest: String,
+    /// Offset of its line in `ciphertext.jsonl`.
+    #[serde(default)]
+    pub at: u64,
+    /// Length of that line.
+    #[serde(default)]
+    pub len: u64,
+    /// Deleted, unshared or no longer listed.
+    #[serde(default, skip_serializing_if = "no")]
+    pub gone: bool,
+}
+
+/// A file in a collection as listed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct File {
+    /// Collection ID.
+    pub collection: i64,
+    /// File ID.
+    pub id: i64,
+    /// User ID of whoever uploaded it.
+    #[serde(default)]
+    pub owner: i64,
+    /// Content version; absent where the served header is no header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// Size of the encrypted object in bytes, where the server says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// `updationTime` of the placement.
+    #[serde(default)]
+    pub updated: i64,
+    /// First 16 hex digits of the BLAKE3 of the entry as served, without its `updationTime`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub digest: String,
+    /// Offset of its line in `ciphertext.jsonl`.
+    #[serde(default)]
+    pub at: u64,
+    /// Length of that line.
+    #[serde(default)]
+    pub len: u64,
+    /// No longer in this collection.
+    #[serde(default, skip_serializing_if = "no")]
+    pub gone: bool,
+}
+
+/// Closes a listing: the collections and files before it count from here on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Listing {
+    /// The run that made it.
+    pub run: String,
+    /// When, in microseconds.
+    #[serde(default)]
+    pub when: i64,
+    /// Every collection was listed from the start.
+    #[serde(default, skip_serializing_if = "no")]
+    pub full: bool,
+    /// Throws away what stands unclosed before it.
+    #[serde(default, skip_serializing_if = "no")]
+    pub void: bool,
+}
+
+/// An object stored under `objects/`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Object {
+    /// File ID.
+    pub id: i64,
+    /// Content version.
+    pub version: Version,
+    /// Size in bytes.
+    #[serde(default)]
+    pub size: u64,
+    /// BLAKE3 of the encrypted bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub blake3: String,
+    /// How many times this version was fetched.
+    #[serde(default)]
+    pub fetch: u32,
+    /// The fetch before gave the same bytes.
+    #[serde(default, skip_serializing_if = "no")]
+    pub same: bool,
+    /// No longer under `objects/`.
+    #[serde(default, skip_serializing_if = "no")]
+    pub gone: bool,
+    /// Where it lies below `trash/` since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trashed: Option<String>,
+}
+
+/// A download that failed and is to be tried again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Failed {
+    /// File ID.
+    pub id: i64,
+    /// Content version.
+    pub version: Version,
+    /// Class of the problem, as in the record.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub class: String,
+    /// What was seen.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cause: String,
+    /// Runs in which it failed so far.
+    #[serde(default)]
+    pub tries: u32,
+    /// It came after all, or is no longer wanted.
+    #[serde(default, skip_serializing_if = "no")]
+    pub gone: bool,
+}
+
+/// The folder of an album.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Folder {
+    /// Collection ID.
+    pub collection: i64,
+    /// Folder name: one path component.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// [`Collection::digest`] of the collection that it was named after.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub digest: String,
+    /// Digest of the album's name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub title: String,
+    /// The album is no more.
+    #[serde(default, skip_serializing_if = "no")]
+    pub gone: bool,
+}
+
+/// One file in one album: its name and, once written, its parts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Placement {
+    /// Collection ID.
+    pub collection: i64,
+    /// File ID.
+    pub file: i64,
+    /// Exported name; for a live photo the stem of both parts.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// It claims its whole stem.
+    #[serde(default, skip_serializing_if = "no")]
+    pub live: bool,
+    /// [`File::digest`] of the entry that it was named after.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub digest: String,
+    /// Digest of the effective title.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub title: String,
+    /// Capture time in microseconds, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<i64>,
+    /// Modification time from the metadata in microseconds, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<i64>,
+    /// Content version of the parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// How many times its content was written here.
+    #[serde(default)]
+    pub n: u32,
+    /// The files on disk; none yet while empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
+    /// No longer exported.
+    #[serde(default, skip_serializing_if = "no")]
+    pub gone: bool,
+}
+
+/// One exported file; a live photo has two, the still first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Its name in the album folder.
+    pub name: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// BLAKE3 of its content.
+    pub blake3: String,
+    /// Modification time in microseconds, as the file system gave it back.
+    #[serde(default)]
+    pub mtime: i64,
+    /// How it came there: `written`, `reflink`, `hard`, `copy`, `restored`, `adopted`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub how: String,
+}
+
+/// An object that was dropped after its plaintext was safe.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// File ID.
+    pub id: i64,
+    /// Content version.
+    pub version: Version,
+    /// [`Object::fetch`] of what was dropped.
+    pub fetch: u32,
+}
+
+/// An object that could not be exported.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// File ID.
+    pub id: i64,
+    /// Content version.
+    pub version: Version,
+    /// [`Object::fetch`] of what was judged.
+    #[serde(default)]
+    pub fetch: u32,
+    /// Class of the problem; `damaged` lets `ente-pull` fetch it once more.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub class: String,
+    /// What was seen.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cause: String,
+    /// BLAKE3 of the object.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub blake3: String,
+    /// It was exported after all.
+    #[serde(default, skip_serializing_if = "no")]
+    pub gone: bool,
+}
+
+/// A part that lies in the trash.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Trash {
+    /// Path below `trash/`, with `/`.
+    pub path: String,
+    /// Collection ID of the placement that it was.
+    #[serde(default)]
+    pub collection: i64,
+    /// File ID.
+    #[serde(default)]
+    pub file: i64,
+    /// Index of the part.
+    #[serde(default)]
+    pub part: usize,
+    /// How many parts the placement had: a live photo comes back only with both.
+    #[serde(default)]
+    pub of: usize,
+    /// Content version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// Size in bytes.
+    #[serde(default)]
+    pub size: u64,
+    /// BLAKE3 of its content.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub blake3: String,
+    /// Modification time in microseconds.
+    #[serde(default)]
+    pub mtime: i64,
+    /// `removed`, `replaced` or `damaged`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Restored or deleted.
+    #[serde(default, skip_serializing_if = "no")]
+    pub gone: bool,
+}
+
+/// Plaintext whose content hash differs from the owner's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Aside {
+    /// File ID.
+    pub id: i64,
+    /// Content version.
+    pub version: Version,
+    /// Path below `aside/`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// What was seen.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cause: String,
+    /// Exported after all, or removed.
+    #[serde(default, skip_serializing_if = "no")]
+    pub gone: bool,
+}
+
+/// A sidecar as written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sidecar {
+    /// Collection ID.
+    pub collection: i64,
+    /// File ID.
+    pub file: i64,
+    /// Index of the part.
+    pub part: usize,
+    /// Size in bytes.
+    #[serde(default)]
+    pub size: u64,
+    /// BLAKE3 of its content.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub blake3: String,
+    /// Digest of all that it was made of.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub inputs: String,
+    /// A second one for importers stands beside it.
+    #[serde(default, skip_serializing_if = "no")]
+    pub second: bool,
+    /// No longer there.
+    #[serde(default, skip_serializing_if = "no")]
+    pub gone: bool,
+}
+
+/// One thing that `ente-verify` found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Collection ID; 0 where the finding is about a path.
+    #[serde(default)]
+    pub collection: i64,
+    /// File ID; 0 where the finding is about a path.
+    #[serde(default)]
+    pub file: i64,
+    /// Index of the part.
+    #[serde(default)]
+    pub part: usize,
+    /// The path of an `extra` file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// `missing`, `damaged`, `modified`, `sidecar-edited`, `extra` or `not-exported`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub class: String,
+    /// [`Placement::n`] when it was found.
+    #[serde(default)]
+    pub n: u32,
+    /// When, in microseconds.
+    #[serde(default)]
+    pub when: i64,
+    /// Seen to be well again.
+    #[serde(default, skip_serializing_if = "no")]
+    pub gone: bool,
+}
+
+/// A finished run of `ente-verify`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Checked {
+    /// The run.
+    pub run: String,
+    /// When it ended, in microseconds.
+    #[serde(default)]
+    pub when: i64,
+    /// How it looked: `full` or `quick`.
+    #[serde(default)]
+    pub mode: String,
+    /// Files looked at.
+    #[serde(default)]
+    pub files: u64,
+    /// Bytes hashed.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Findings that stand.
+    #[serde(default)]
+    pub findings: u64,
+}
+
+/// A file that left the trash for good.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// Path below `trash/`.
+    pub path: String,
+}

@@ -1,0 +1,359 @@
+//! One `.jsonl` file of the manifest: read by anybody, appended to by its one writer.
+//!
+//! A line is a fact. The first member of each is `fact`, its kind, so that the kind is known before the rest is parsed. The last line may be
+//! torn by a crash: readers leave it out, the writer cuts it off.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The format that this build writes and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// The longest line that is read: far above any honest fact.
+pub const MAX_LINE_BYTES: usize = 64 << 20;
+
+/// Why a file of the manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Reading or writing failed.
+    #[error("cannot use `{}`", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A newer release wrote it.
+    #[error("`{}` is in format {found}; this build reads up to {FORMAT}", path.display())]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// A line is not what this page of the contract says.
+    #[error("`{}` is damaged at line {line}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+}
+
+/// A set of facts of one file; made by [`facts!`](crate::manifest::facts).
+pub trait Facts: Sized {
+    /// The file's name without its ending.
+    const FILE: &'static str;
+    /// Parses the fact of this kind; `None` for a kind that this build does not know.
+    ///
+    /// # Errors
+    /// When the members do not fit the kind.
+    fn parse(kind: &str, line: &[u8]) -> Result<Option<Self>, serde_json::Error>;
+    /// Appends the line, without its line feed.
+    fn encode(&self, line: &mut Vec<u8>);
+}
+
+#[derive(serde::Deserialize)]
+struct Head {
+    format: u32,
+}
+
+#[derive(serde::Deserialize)]
+struct Kind<'a> {
+    #[serde(borrow)]
+    fact: std::borrow::Cow<'a, str>,
+}
+
+/// The kind of a fact: by the exact form that we write, else by parsing.
+fn kind_of(line: &[u8]) -> Result<std::borrow::Cow<'_, str>, serde_json::Error> {
+    if let Some(rest) = line.strip_prefix(b"{\"fact\":\"")
+        && let Some(end) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))
+        && rest[end] == b'"'
+        && let Ok(kind) = std::str::from_utf8(&rest[..end])
+    {
+        return Ok(kind.into());
+    }
+    serde_json::from_slice::<Kind<'_>>(line).map(|kind| kind.fact)
+}
+
+/// Writes `{"fact":"kind",` and the members of `fact`.
+pub fn encode_fact(kind: &str, fact: &impl Serialize, line: &mut Vec<u8>) {
+    line.extend_from_slice(b"{\"fact\":\"");
+    line.extend_from_slice(kind.as_bytes());
+    line.extend_from_slice(b"\",");
+    let start = line.len();
+    serde_json::to_writer(&mut *line, fact)
+        .expect("a fact is plain data and writing to memory cannot fail");
+    debug_assert_eq!(line[start], b'{');
+    line.remove(start);
+}
+
+/// Parses the members of a fact.
+///
+/// # Errors
+/// When they do not fit.
+pub fn parse_fact<T: DeserializeOwned>(line: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(line)
+}
+
+/// Reads all whole facts of `path` in order; a file that is not there has none.
+///
+/// # Errors
+/// When the file cannot be read, is of a newer format or damaged.
+pub fn read<F: Facts>(path: &Path, mut each: impl FnMut(F)) -> Result<(), JournalError> {
+    let io = |source| JournalError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io(error)),
+    };
+    let mut reader = BufReader::with_capacity(256 << 10, file);
+    let mut line = Vec::new();
+    let mut number = 0;
+    while read_line(&mut reader, &mut line).map_err(io)? {
+        number += 1;
+        let damaged = |source| JournalError::Damaged {
+            path: path.to_owned(),
+            line: number,
+            source,
+        };
+        if number == 1 {
+            let head: Head = serde_json::from_slice(&line).map_err(damaged)?;
+            if head.format > FORMAT {
+                return Err(JournalError::TooNew {
+                    path: path.to_owned(),
+                    found: head.format,
+                });
+            }
+            continue;
+        }
+        let kind = kind_of(&line).map_err(damaged)?;
+        if let Some(fact) = F::parse(&kind, &line).map_err(damaged)? {
+            each(fact);
+        }
+    }
+    Ok(())
+}
+
+/// Reads one whole line without its line feed; `false` at the end or at a torn line.
+pub(crate) fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    reader.take(MAX_LINE_BYTES as u64).read_until(b'\n', line)?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        return Ok(true);
+    }
+    if line.len() == MAX_LINE_BYTES {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a line is too long",
+        ));
+    }
+    Ok(false)
+}
+
+/// The writer's hold on one file: facts gather in memory until [`flush`](Journal::flush) or [`sync`](Journal::sync).
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    pending: Vec<u8>,
+    end: u64,
+    /// Something was written since the last sync.
+    dirty: bool,
+}
+
+impl Journal {
+    /// Opens `NAME.jsonl` for appending; makes it where it is not there; cuts off a torn last line.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(state_dir: &Path, name: &str) -> Result<Self, JournalError> {
+        let path = state_dir.join(format!("{name}.jsonl"));
+        let io = |source| JournalError::Io {
+            path: path.clone(),
+            source,
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(io)?;
+        let end = whole_lines(&mut file).map_err(io)?;
+        file.set_len(end).map_err(io)?;
+        file.seek(SeekFrom::Start(end)).map_err(io)?;
+        let mut journal = Self {
+            path,
+            file,
+            pending: Vec::new(),
+            end,
+            dirty: false,
+        };
+        if end == 0 {
+            journal.append_line(format!("{{\"format\":{FORMAT},\"file\":\"{name}\"}}").as_bytes());
+        }
+        Ok(journal)
+    }
+
+    /// Adds a fact to what the next [`flush`](Self::flush) writes.
+    pub fn append<F: Facts>(&mut self, fact: &F) {
+        fact.encode(&mut self.pending);
+        self.pending.push(b'\n');
+    }
+
+    /// Adds a line and tells the offset at which it will stand.
+    pub fn append_line(&mut self, line: &[u8]) -> u64 {
+        let at = self.end + self.pending.len() as u64;
+        self.pending.extend_from_slice(line);
+        self.pending.push(b'\n');
+        at
+    }
+
+    /// Bytes that wait for the next flush.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Hands everything to the system: it survives a kill of this process.
+    ///
+    /// # Errors
+    /// When writing fails; what was pending stays pending.
+    pub fn flush(&mut self) -> Result<(), JournalError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let result = self.file.write_all(&self.pending);
+        if let Err(source) = result {
+            // Half a line may stand there now; take it back, so that a later flush starts on a fresh line.
+            let _ = self.file.set_len(self.end);
+            let _ = self.file.seek(SeekFrom::Start(self.end));
+            return Err(JournalError::Io {
+                path: self.path.clone(),
+                source,
+            });
+        }
+        self.end += self.pending.len() as u64;
+        self.pending.clear();
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Flushes and waits until it is on the disk: it survives a power cut.
+    ///
+    /// # Errors
+    /// When writing or syncing fails.
+    pub fn sync(&mut self) -> Result<(), JournalError> {
+        self.flush()?;
+        if self.dirty {
+            self.file.sync_data().map_err(|source| JournalError::Io {
+                path: self.path.clone(),
+                source,
+            })?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+}
+
+/// Where the last whole line ends.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let mut end = length;
+    let mut block = [0; 4096];
+    while end > 0 {
+        let start = end.saturating_sub(block.len() as u64);
+        let size = (end - start) as usize;
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(&mut block[..size])?;
+        if let Some(at) = block[..size].iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::facts::{PullFact, Setting};
+
+    fn setting(value: &str) -> PullFact {
+        PullFact::Setting(Setting {
+            name: "objects".into(),
+            value: value.into(),
+        })
+    }
+
+    fn values(path: &Path) -> Vec<String> {
+        let mut values = Vec::new();
+        read::<PullFact>(path, |fact| {
+            if let PullFact::Setting(setting) = fact {
+                values.push(setting.value);
+            }
+        })
+        .unwrap();
+        values
+    }
+
+    #[test]
+    fn facts_come_back_in_order_and_a_torn_line_is_dropped_then_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pull.jsonl");
+        let mut journal = Journal::open(dir.path(), "pull").unwrap();
+        journal.append(&setting("spool"));
+        journal.append(&setting("keep"));
+        journal.sync().unwrap();
+        OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(b"{\"fact\":\"sett")
+            .unwrap();
+        assert_eq!(values(&path), ["spool", "keep"]);
+        let mut journal = Journal::open(dir.path(), "pull").unwrap();
+        journal.append(&setting("three"));
+        journal.flush().unwrap();
+        assert_eq!(values(&path), ["spool", "keep", "three"]);
+    }
+
+    #[test]
+    fn unknown_kinds_and_members_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pull.jsonl");
+        std::fs::write(
+            &path,
+            "{\"format\":1,\"file\":\"pull\"}\n{\"fact\":\"future\",\"x\":1}\n{ \"name\":\"objects\", \"value\":\"keep\", \"more\":[], \"fact\":\"setting\" }\n",
+        )
+        .unwrap();
+        assert_eq!(values(&path), ["keep"]);
+    }
+
+    #[test]
+    fn a_newer_format_and_a_damaged_line_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pull.jsonl");
+        std::fs::write(&path, "{\"format\":2}\n").unwrap();
+        assert!(matches!(
+            read::<PullFact>(&path, |_| ()),
+            Err(JournalError::TooNew { found: 2, .. })
+        ));
+        std::fs::write(&path, "{\"format\":1}\n{\"fact\":\"setting\"}\n").unwrap();
+        assert!(matches!(
+            read::<PullFact>(&path, |_| ()),
+            Err(JournalError::Damaged { line: 2, .. })
+        ));
+    }
+}

@@ -1,0 +1,229 @@
+//! One writer per tool and export.
+//!
+//! `.ente/TOOL.lock` holds who writes: process, host, start of the process, run. No byte-range locks, which network file systems get wrong. A
+//! lock whose process is dead is taken over if it was made on this host; one of another host only when asked.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Who holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The tool.
+    pub tool: String,
+    /// Process ID on `host`.
+    pub pid: u32,
+    /// Host name.
+    pub host: String,
+    /// Start of the process as the system counts it, where known: process IDs are used again.
+    pub started: Option<u64>,
+    /// Run ID: stages of one pipe share it.
+    pub run: String,
+    /// When the lock was taken, in microseconds.
+    pub since: i64,
+}
+
+/// Why a lock cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else writes.
+    #[error("`{}` (process {} on `{}`) holds the lock", .0.tool, .0.pid, .0.host)]
+    Held(Box<Holder>),
+    /// The lock file cannot be read or written.
+    #[error("cannot use `{}`", path.display())]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A lock that is held; dropping it frees it.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Takes the lock of `tool`. An earlier stage of the same run is waited for; `break_foreign` takes a lock of another host.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] if another run holds it.
+    pub fn take(
+        state_dir: &Path,
+        tool: &str,
+        run: &str,
+        now_us: i64,
+        break_foreign: bool,
+    ) -> Result<Self, LockError> {
+        let path = state_dir.join(format!("{}.lock", tool.trim_start_matches("ente-")));
+        let io = |source| LockError::Io {
+            path: path.clone(),
+            source,
+        };
+        let me = Holder {
+            tool: tool.to_owned(),
+            pid: std::process::id(),
+            host: host(),
+            started: started(std::process::id()),
+            run: run.to_owned(),
+            since: now_us,
+        };
+        let mut waited = false;
+        loop {
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(mut file) => {
+                    let text = serde_json::to_vec(&me).expect("a holder is plain data");
+                    file.write_all(&text)
+                        .and_then(|()| file.sync_all())
+                        .map_err(io)?;
+                    return Ok(Self { path });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(io(error)),
+            }
+            let Some(holder) = read(&path).map_err(io)? else {
+                // Gone meanwhile, or just being written: look again, and take an empty one for dead on the second look.
+                if waited && path.exists() {
+                    fs::remove_file(&path).map_err(io)?;
+                }
+                waited = true;
+                std::thread::sleep(Duration::from_millis(50));
+                continue;
+            };
+            if holder.is_dead() || (break_foreign && holder.host != me.host) {
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+                    _ => continue,
+                }
+            }
+            if holder.run == me.run && holder.pid != me.pid {
+                std::thread::sleep(Duration::from_millis(20));
+                continue;
+            }
+            return Err(LockError::Held(Box::new(holder)));
+        }
+    }
+
+    /// Who holds the lock of `tool`, if a living process does.
+    pub fn holder(state_dir: &Path, tool: &str) -> Option<Holder> {
+        let path = state_dir.join(format!("{}.lock", tool.trim_start_matches("ente-")));
+        read(&path)
+            .ok()
+            .flatten()
+            .filter(|holder| !holder.is_dead())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Best effort: the next run takes over the lock of a dead process.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn read(path: &Path) -> io::Result<Option<Holder>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Holder {
+    /// The process is known to be no more: it was of this host, and is not running or is another one by now.
+    fn is_dead(&self) -> bool {
+        if self.host != host() {
+            return false;
+        }
+        #[cfg(unix)]
+        {
+            let Some(pid) = i32::try_from(self.pid)
+                .ok()
+                .and_then(rustix::process::Pid::from_raw)
+            else {
+                return true;
+            };
+            if rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH) {
+                return true;
+            }
+        }
+        matches!((self.started, started(self.pid)), (Some(then), Some(now)) if then != now)
+    }
+}
+
+fn host() -> String {
+    #[cfg(unix)]
+    return rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    #[cfg(not(unix))]
+    return std::env::var("COMPUTERNAME").unwrap_or_default();
+}
+
+/// Start of a process in clock ticks since boot (Linux); elsewhere unknown.
+fn started(pid: u32) -> Option<u64> {
+    // Field 22 of stat(5); the command name in parentheses may hold anything, so count from its end.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?
+        .1
+        .split_ascii_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_living_holder_keeps_others_out_and_a_dead_one_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = Lock::take(dir.path(), "ente-pull", "run1", 0, false).unwrap();
+        assert!(matches!(
+            Lock::take(dir.path(), "ente-pull", "run2", 0, false),
+            Err(LockError::Held(_))
+        ));
+        assert!(
+            Lock::take(dir.path(), "ente-decrypt", "run2", 0, false).is_ok(),
+            "another tool has a lock of its own"
+        );
+        drop(lock);
+        let dead = Holder {
+            tool: "ente-pull".into(),
+            pid: std::process::id(),
+            host: host(),
+            started: Some(1),
+            run: "old".into(),
+            since: 0,
+        };
+        fs::write(
+            dir.path().join("pull.lock"),
+            serde_json::to_vec(&dead).unwrap(),
+        )
+        .unwrap();
+        #[cfg(target_os = "linux")]
+        drop(Lock::take(dir.path(), "ente-pull", "run3", 0, false).unwrap());
+        let foreign = Holder {
+            host: "elsewhere".into(),
+            ..dead
+        };
+        fs::write(
+            dir.path().join("pull.lock"),
+            serde_json::to_vec(&foreign).unwrap(),
+        )
+        .unwrap();
+        assert!(matches!(
+            Lock::take(dir.path(), "ente-pull", "run4", 0, false),
+            Err(LockError::Held(_))
+        ));
+        assert!(Lock::take(dir.path(), "ente-pull", "run4", 0, true).is_ok());
+    }
+}

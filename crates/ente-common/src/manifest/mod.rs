@@ -1,0 +1,337 @@
+//! What an export holds: `.ente/` as `docs/formats/manifest.md` defines it.
+//!
+//! [`facts`] are the lines, [`journal`] reads and appends them, [`state`] folds them to what holds now, [`lock`] keeps writers apart.
+
+pub mod ciphertext;
+pub mod facts;
+pub mod journal;
+pub mod lock;
+pub mod state;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use journal::{FORMAT, Journal, JournalError};
+pub use lock::{Lock, LockError};
+pub use state::{ContentKey, PartKey, PlacementKey, State};
+
+use crate::disk;
+use crate::exit::{Exit, Failure, chain};
+use crate::layout::STATE_DIR;
+
+/// The account that an export belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// API origin, normalised.
+    pub endpoint: String,
+    /// `photos` or `locker`.
+    pub app: String,
+    /// User ID on that server.
+    pub user_id: i64,
+    /// E-mail address, for people; it can change.
+    pub email: String,
+}
+
+impl Account {
+    /// The same account: the e-mail address does not count.
+    pub fn is(&self, other: &Account) -> bool {
+        (&self.endpoint, &self.app, self.user_id) == (&other.endpoint, &other.app, other.user_id)
+    }
+}
+
+/// `export.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// Format of the manifest.
+    pub format: u32,
+    /// Whose export it is.
+    pub account: Account,
+    /// Key attributes as served: ciphertext that the password opens.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub key_attributes: Value,
+}
+
+/// An export directory that is there and of a format that we know.
+#[derive(Clone, Debug)]
+pub struct Export {
+    dir: PathBuf,
+    about: About,
+}
+
+impl Export {
+    /// Opens the export at `dir`.
+    ///
+    /// # Errors
+    /// When there is none, it cannot be read, or it is of a newer format.
+    pub fn open(dir: &Path) -> Result<Self, Failure> {
+        let path = dir.join(STATE_DIR).join("export.json");
+        let bytes = fs::read(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Failure::new(
+                Exit::Failed,
+                format!("`{}` is not an export", dir.display()),
+            )
+            .cause(format!("there is no `{}`", path.display()))
+            .hint(format!("start one with `ente-pull {}`", dir.display())),
+            _ => Failure::disk(format!("cannot read `{}`", path.display()), &error),
+        })?;
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let damaged = |error: serde_json::Error| {
+            Failure::new(Exit::Failed, format!("`{}` is damaged", path.display()))
+                .cause(error)
+                .hint("restore it from a copy of the export")
+        };
+        let head: Head = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if head.format > FORMAT {
+            return Err(JournalError::TooNew {
+                path,
+                found: head.format,
+            }
+            .into());
+        }
+        let about = serde_json::from_slice(&bytes).map_err(damaged)?;
+        // Absolute, so that records name it in a way that holds in any folder.
+        let dir = std::path::absolute(dir)
+            .map_err(|error| Failure::disk("cannot tell the current folder", &error))?;
+        Ok(Self { dir, about })
+    }
+
+    /// Makes a new export at `dir`, and `dir` where it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn create(dir: &Path, account: Account, key_attributes: Value) -> Result<Self, Failure> {
+        let state = dir.join(STATE_DIR);
+        let failed = |error: io::Error| {
+            Failure::disk(
+                format!("cannot make an export at `{}`", dir.display()),
+                &error,
+            )
+        };
+        fs::create_dir_all(dir).map_err(failed)?;
+        private_dir(&state).map_err(failed)?;
+        let export = Self {
+            dir: std::path::absolute(dir).map_err(failed)?,
+            about: About {
+                format: FORMAT,
+                account,
+                key_attributes,
+            },
+        };
+        export.write_about().map_err(failed)?;
+        Ok(export)
+    }
+
+    /// Writes newer key attributes or a newer e-mail address of the same account.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn update(&mut self, account: Account, key_attributes: Value) -> Result<(), Failure> {
+        let about = About {
+            format: FORMAT,
+            account,
+            key_attributes,
+        };
+        if about != self.about {
+            self.about = about;
+            self.write_about()
+                .map_err(|error| Failure::disk("cannot write `export.json`", &error))?;
+        }
+        Ok(())
+    }
+
+    fn write_about(&self) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(&self.about)?;
+        text.push(b'\n');
+        disk::write_whole(&self.state_dir().join("export.json"), &text, false)
+    }
+
+    /// Finds the export: the argument, else the one that the records name, else `ENTE_EXPORT`, else the nearest parent that holds one.
+    ///
+    /// # Errors
+    /// When none of them says where.
+    pub fn locate(argument: Option<&Path>, records: Option<&Path>) -> Result<PathBuf, Failure> {
+        if let Some(dir) = argument.or(records) {
+            return Ok(dir.to_owned());
+        }
+        if let Some(dir) = std::env::var_os("ENTE_EXPORT").filter(|dir| !dir.is_empty()) {
+            return Ok(dir.into());
+        }
+        let here = std::env::current_dir()
+            .map_err(|error| Failure::disk("cannot tell the current folder", &error))?;
+        here.ancestors()
+            .find(|dir| dir.join(STATE_DIR).is_dir())
+            .map(Path::to_owned)
+            .ok_or_else(|| {
+                Failure::new(Exit::Usage, "no export is named")
+                    .cause("neither the current folder nor a parent of it holds one")
+                    .hint("name it, as in `ente-verify ~/Ente`, or set `ENTE_EXPORT`")
+            })
+    }
+
+    /// The export directory, absolute.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// `.ente/` in it.
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.join(STATE_DIR)
+    }
+
+    /// A path below `.ente/`.
+    pub fn state_path(&self, relative: &str) -> PathBuf {
+        crate::layout::join(&self.state_dir(), relative)
+    }
+
+    /// What `export.json` says.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// Refuses credentials or records of another account.
+    ///
+    /// # Errors
+    /// With [`Exit::Refused`] when `account` is not the export's.
+    pub fn check_account(&self, account: &Account) -> Result<(), Failure> {
+        let ours = &self.about.account;
+        if ours.is(account) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Exit::Refused,
+            format!("`{}` is the export of another account", self.dir.display()),
+        )
+        .cause(format!(
+            "it belongs to `{}` ({}) at {}, not to `{}` ({}) at {}",
+            ours.email,
+            ours.user_id,
+            ours.endpoint,
+            account.email,
+            account.user_id,
+            account.endpoint
+        ))
+        .hint("choose the account with `--account`, or another folder"))
+    }
+
+    /// Takes the lock of `tool`; see [`Lock::take`].
+    ///
+    /// # Errors
+    /// With [`Exit::Locked`] when another run holds it.
+    pub fn lock(
+        &self,
+        tool: &str,
+        run: &str,
+        now_us: i64,
+        break_foreign: bool,
+    ) -> Result<Lock, Failure> {
+        Lock::take(&self.state_dir(), tool, run, now_us, break_foreign).map_err(|error| match error {
+            LockError::Held(holder) => {
+                let failure = Failure::new(Exit::Locked, format!("another run is using the export `{}`", self.dir.display()))
+                    .cause(format!("`{}` (process {} on `{}`) holds the lock", holder.tool, holder.pid, holder.host));
+                failure.hint(
+                    "wait for it to end; the lock of a dead process of this host frees itself, that of another host goes with `--break-lock`",
+                )
+            }
+            LockError::Io { path, source } => Failure::disk(format!("cannot lock with `{}`", path.display()), &source),
+        })
+    }
+}
+
+/// Makes a folder that only its owner can enter; one that is there is left as it is.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    match builder.create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        result => result,
+    }
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
+        match &error {
+            JournalError::TooNew { .. } => Failure::new(Exit::FormatTooNew, error.to_string())
+                .cause("a newer release wrote it")
+                .hint("update the tools; nothing was read further and nothing was changed"),
+            JournalError::Io { source, .. } => Failure::disk(error.to_string(), source),
+            JournalError::Damaged { .. } => Failure::new(Exit::Failed, "the manifest is damaged")
+                .cause(chain(&error))
+                .hint("restore the file from a copy of the export; the exported files themselves are not touched"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(user_id: i64) -> Account {
+        Account {
+            endpoint: "https://e".into(),
+            app: "photos".into(),
+            user_id,
+            email: "a@b".into(),
+        }
+    }
+
+    #[test]
+    fn an_export_is_made_found_again_and_kept_to_its_account() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Export::open(dir.path()).is_err());
+        Export::create(dir.path(), account(1), Value::Null).unwrap();
+        let export = Export::open(dir.path()).unwrap();
+        let renamed = Account {
+            email: "new@b".into(),
+            ..account(1)
+        };
+        assert!(
+            export.check_account(&renamed).is_ok(),
+            "an e-mail address can change"
+        );
+        assert_eq!(
+            export.check_account(&account(2)).unwrap_err().exit,
+            Exit::Refused
+        );
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(
+                fs::metadata(export.state_dir())
+                    .unwrap()
+                    .permissions()
+                    .mode()
+                    & 0o777,
+                0o700
+            );
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        Export::create(dir.path(), account(1), Value::Null).unwrap();
+        fs::write(
+            dir.path().join(".ente/export.json"),
+            r#"{"format":9,"new":"shape"}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            Export::open(dir.path()).unwrap_err().exit,
+            Exit::FormatTooNew
+        );
+    }
+}

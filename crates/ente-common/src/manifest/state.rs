@@ -1,0 +1,504 @@
+//! The facts of all tools folded to what holds now, and what follows from them (section 8 of `docs/formats/manifest.md`).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+
+use crate::id::Version;
+use crate::manifest::facts::{
+    Aside, Checked, Collection, DecryptFact, Failed, File, Finding, Folder, Listing, MetaFact,
+    Object, Placement, PullFact, Sidecar, Trash, Verdict, VerifyFact,
+};
+use crate::manifest::journal::{self, JournalError};
+
+/// A file in a collection: (collection ID, file ID).
+pub type PlacementKey = (i64, i64);
+/// A part of a file in a collection: (collection ID, file ID, part).
+pub type PartKey = (i64, i64, usize);
+/// Content: (file ID, version).
+pub type ContentKey = (i64, Version);
+
+/// What `ente-pull` holds to be so. `collections` and `files` are those of the last closed listing.
+#[derive(Clone, Debug, Default)]
+pub struct PullState {
+    /// Settings by name.
+    pub settings: BTreeMap<String, String>,
+    /// Live collections.
+    pub collections: BTreeMap<i64, Collection>,
+    /// Live files of live collections.
+    pub files: BTreeMap<PlacementKey, File>,
+    /// Objects under `objects/`, dropped or not; see [`State::object`].
+    pub objects: HashMap<ContentKey, Object>,
+    /// Downloads to be tried again.
+    pub failed: HashMap<ContentKey, Failed>,
+    /// The last closed listing.
+    pub listing: Option<Listing>,
+    /// Facts of a listing that was never closed.
+    open: Vec<PullFact>,
+}
+
+impl PullState {
+    /// Folds `pull.jsonl`.
+    ///
+    /// # Errors
+    /// As [`journal::read`].
+    pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
+        let mut state = Self::default();
+        journal::read(&state_dir.join("pull.jsonl"), |fact| state.apply(fact))?;
+        Ok(state)
+    }
+
+    /// Takes in the next fact.
+    pub fn apply(&mut self, fact: PullFact) {
+        match fact {
+            PullFact::Collection(_) | PullFact::File(_) => self.open.push(fact),
+            PullFact::Listing(listing) => {
+                let open = std::mem::take(&mut self.open);
+                if listing.void {
+                    return;
+                }
+                open.into_iter().for_each(|fact| self.close(fact));
+                self.listing = Some(listing);
+            }
+            PullFact::Setting(setting) => {
+                self.settings.insert(setting.name, setting.value);
+            }
+            PullFact::Object(object) => {
+                let key = (object.id, object.version);
+                if object.gone {
+                    self.objects.remove(&key)
+                } else {
+                    self.objects.insert(key, object)
+                };
+            }
+            PullFact::Failed(failed) => {
+                let key = (failed.id, failed.version);
+                if failed.gone {
+                    self.failed.remove(&key)
+                } else {
+                    self.failed.insert(key, failed)
+                };
+            }
+        }
+    }
+
+    /// A listing was begun and never closed: its writer must void it before the next.
+    pub fn has_open_listing(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    fn close(&mut self, fact: PullFact) {
+        match fact {
+            PullFact::Collection(collection) if collection.gone => {
+                self.collections.remove(&collection.id);
+                let files: Vec<_> = self
+                    .files
+                    .range((collection.id, i64::MIN)..=(collection.id, i64::MAX))
+                    .map(|(key, _)| *key)
+                    .collect();
+                for key in files {
+                    self.files.remove(&key);
+                }
+            }
+            PullFact::Collection(collection) => {
+                self.collections.insert(collection.id, collection);
+            }
+            PullFact::File(file) => {
+                let key = (file.collection, file.id);
+                if file.gone {
+                    self.files.remove(&key)
+                } else {
+                    self.files.insert(key, file)
+                };
+            }
+            _ => unreachable!("only collections and files wait for the end of a listing"),
+        }
+    }
+
+    /// The files of one collection, by file ID.
+    pub fn files_in(&self, collection: i64) -> impl Iterator<Item = &File> {
+        self.files
+            .range((collection, i64::MIN)..=(collection, i64::MAX))
+            .map(|(_, file)| file)
+    }
+}
+
+/// What `ente-decrypt` holds to be so.
+#[derive(Clone, Debug, Default)]
+pub struct DecryptState {
+    /// Settings by name.
+    pub settings: BTreeMap<String, String>,
+    /// Album folders by collection.
+    pub folders: BTreeMap<i64, Folder>,
+    /// Names given and parts written.
+    pub placements: BTreeMap<PlacementKey, Placement>,
+    /// The last `fetch` that was dropped.
+    pub dropped: HashMap<ContentKey, u32>,
+    /// Objects that could not be exported.
+    pub verdicts: HashMap<ContentKey, Verdict>,
+    /// What lies in the trash, by path.
+    pub trash: BTreeMap<String, Trash>,
+    /// What was put aside.
+    pub asides: HashMap<ContentKey, Aside>,
+}
+
+impl DecryptState {
+    /// Folds `decrypt.jsonl`.
+    ///
+    /// # Errors
+    /// As [`journal::read`].
+    pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
+        let mut state = Self::default();
+        journal::read(&state_dir.join("decrypt.jsonl"), |fact| state.apply(fact))?;
+        Ok(state)
+    }
+
+    /// Takes in the next fact.
+    pub fn apply(&mut self, fact: DecryptFact) {
+        match fact {
+            DecryptFact::Setting(setting) => {
+                self.settings.insert(setting.name, setting.value);
+            }
+            DecryptFact::Folder(folder) => {
+                let key = folder.collection;
+                if folder.gone {
+                    self.folders.remove(&key)
+                } else {
+                    self.folders.insert(key, folder)
+                };
+            }
+            DecryptFact::Placement(placement) => {
+                let key = (placement.collection, placement.file);
+                if placement.gone {
+                    self.placements.remove(&key)
+                } else {
+                    self.placements.insert(key, placement)
+                };
+            }
+            DecryptFact::Dropped(dropped) => {
+                self.dropped
+                    .insert((dropped.id, dropped.version), dropped.fetch);
+            }
+            DecryptFact::Verdict(verdict) => {
+                let key = (verdict.id, verdict.version);
+                if verdict.gone {
+                    self.verdicts.remove(&key)
+                } else {
+                    self.verdicts.insert(key, verdict)
+                };
+            }
+            DecryptFact::Trash(trash) => {
+                if trash.gone {
+                    self.trash.remove(&trash.path);
+                } else {
+                    self.trash.insert(trash.path.clone(), trash);
+                }
+            }
+            DecryptFact::Aside(aside) => {
+                let key = (aside.id, aside.version);
+                if aside.gone {
+                    self.asides.remove(&key)
+                } else {
+                    self.asides.insert(key, aside)
+                };
+            }
+        }
+    }
+
+    /// Path of a part below the export; `None` while its album has no folder or the part is not written.
+    pub fn path(&self, key: PlacementKey, part: usize) -> Option<String> {
+        let folder = self.folders.get(&key.0)?;
+        let part = self.placements.get(&key)?.parts.get(part)?;
+        Some(format!("{}/{}", folder.name, part.name))
+    }
+}
+
+/// What `ente-meta` holds to be so.
+#[derive(Clone, Debug, Default)]
+pub struct MetaState {
+    /// Settings by name.
+    pub settings: BTreeMap<String, String>,
+    /// Sidecars as written.
+    pub sidecars: BTreeMap<PartKey, Sidecar>,
+}
+
+impl MetaState {
+    /// Folds `meta.jsonl`.
+    ///
+    /// # Errors
+    /// As [`journal::read`].
+    pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
+        let mut state = Self::default();
+        journal::read(&state_dir.join("meta.jsonl"), |fact| state.apply(fact))?;
+        Ok(state)
+    }
+
+    /// Takes in the next fact.
+    pub fn apply(&mut self, fact: MetaFact) {
+        match fact {
+            MetaFact::Setting(setting) => {
+                self.settings.insert(setting.name, setting.value);
+            }
+            MetaFact::Sidecar(sidecar) => {
+                let key = (sidecar.collection, sidecar.file, sidecar.part);
+                if sidecar.gone {
+                    self.sidecars.remove(&key)
+                } else {
+                    self.sidecars.insert(key, sidecar)
+                };
+            }
+        }
+    }
+
+    /// Where sidecars lie: the setting `sidecars`.
+    pub fn sidecars_at(&self) -> crate::layout::Sidecars {
+        self.settings
+            .get("sidecars")
+            .and_then(|value| value.parse().ok())
+            .unwrap_or_default()
+    }
+}
+
+/// What `ente-verify` holds to be so.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyState {
+    /// Findings about parts; whether one still holds depends on [`Placement::n`]: see [`State::broken`].
+    pub findings: BTreeMap<PartKey, Finding>,
+    /// Findings about paths that the manifest does not know.
+    pub extras: BTreeMap<String, Finding>,
+    /// The last finished run.
+    pub checked: Option<Checked>,
+    /// Trash paths that were pruned.
+    pub pruned: HashSet<String>,
+}
+
+impl VerifyState {
+    /// Folds `verify.jsonl`.
+    ///
+    /// # Errors
+    /// As [`journal::read`].
+    pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
+        let mut state = Self::default();
+        journal::read(&state_dir.join("verify.jsonl"), |fact| state.apply(fact))?;
+        Ok(state)
+    }
+
+    /// Takes in the next fact.
+    pub fn apply(&mut self, fact: VerifyFact) {
+        match fact {
+            VerifyFact::Finding(finding) => match finding.path.clone() {
+                Some(path) if finding.gone => {
+                    self.extras.remove(&path);
+                }
+                Some(path) => {
+                    self.extras.insert(path, finding);
+                }
+                None => {
+                    let key = (finding.collection, finding.file, finding.part);
+                    if finding.gone {
+                        self.findings.remove(&key)
+                    } else {
+                        self.findings.insert(key, finding)
+                    };
+                }
+            },
+            VerifyFact::Checked(checked) => self.checked = Some(checked),
+            VerifyFact::Pruned(pruned) => {
+                self.pruned.insert(pruned.path);
+            }
+        }
+    }
+}
+
+/// All four together: what every tool looks at before it plans.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Of `ente-pull`.
+    pub pull: PullState,
+    /// Of `ente-decrypt`.
+    pub decrypt: DecryptState,
+    /// Of `ente-meta`.
+    pub meta: MetaState,
+    /// Of `ente-verify`.
+    pub verify: VerifyState,
+}
+
+impl State {
+    /// Reads all four files; those that are not there count as empty.
+    ///
+    /// # Errors
+    /// As [`journal::read`].
+    pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
+        Ok(Self {
+            pull: PullState::load(state_dir)?,
+            decrypt: DecryptState::load(state_dir)?,
+            meta: MetaState::load(state_dir)?,
+            verify: VerifyState::load(state_dir)?,
+        })
+    }
+
+    /// The object of this content, if it lies under `objects/` as far as the facts tell.
+    pub fn object(&self, key: ContentKey) -> Option<&Object> {
+        let object = self.pull.objects.get(&key)?;
+        let dropped = self.decrypt.dropped.get(&key).copied().unwrap_or(0);
+        (dropped < object.fetch).then_some(object)
+    }
+
+    /// A part that `ente-verify` found missing or damaged and that was not written again since.
+    pub fn broken(&self, key: PlacementKey, part: usize) -> Option<&Finding> {
+        let finding = self.verify.findings.get(&(key.0, key.1, part))?;
+        let placement = self.decrypt.placements.get(&key)?;
+        (finding.n == placement.n && matches!(finding.class.as_str(), "missing" | "damaged"))
+            .then_some(finding)
+    }
+
+    /// A placement whose parts are all on disk and whole, as far as the facts tell.
+    pub fn is_whole(&self, key: PlacementKey) -> bool {
+        self.decrypt.placements.get(&key).is_some_and(|placement| {
+            !placement.parts.is_empty()
+                && (0..placement.parts.len()).all(|part| self.broken(key, part).is_none())
+        })
+    }
+
+    /// A trash entry that is still there, as far as the facts tell.
+    pub fn in_trash<'a>(&'a self, trash: &'a Trash) -> bool {
+        !self.verify.pruned.contains(&trash.path)
+    }
+
+    /// All content whose plaintext is at hand: in the tree, in the trash or aside.
+    pub fn plaintexts(&self) -> HashSet<ContentKey> {
+        let mut held: HashSet<ContentKey> = self
+            .decrypt
+            .placements
+            .iter()
+            .filter(|(key, _)| self.is_whole(**key))
+            .filter_map(|(key, placement)| placement.version.map(|version| (key.1, version)))
+            .collect();
+        held.extend(self.decrypt.asides.keys());
+        // A live photo can be taken from the trash only if both of its parts are there.
+        let mut trashed: HashMap<(i64, ContentKey), (usize, usize)> = HashMap::new();
+        for trash in self
+            .decrypt
+            .trash
+            .values()
+            .filter(|trash| self.in_trash(trash) && trash.reason != "damaged")
+        {
+            if let Some(version) = trash.version {
+                let seen = trashed
+                    .entry((trash.collection, (trash.file, version)))
+                    .or_default();
+                seen.0 += 1;
+                seen.1 = seen.1.max(trash.of);
+            }
+        }
+        held.extend(
+            trashed
+                .into_iter()
+                .filter(|(_, (seen, of))| seen >= of)
+                .map(|((_, key), _)| key),
+        );
+        held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::facts::{Part, Setting};
+
+    fn version(byte: u8) -> Version {
+        Version::from_bytes([byte; 8])
+    }
+
+    fn file(id: i64) -> PullFact {
+        PullFact::File(File {
+            collection: 1,
+            id,
+            version: Some(version(1)),
+            ..File::default()
+        })
+    }
+
+    #[test]
+    fn a_listing_counts_only_when_it_is_closed() {
+        let mut state = PullState::default();
+        state.apply(PullFact::Collection(Collection {
+            id: 1,
+            ..Collection::default()
+        }));
+        state.apply(file(7));
+        state.apply(PullFact::Setting(Setting {
+            name: "objects".into(),
+            value: "keep".into(),
+        }));
+        assert!(state.files.is_empty() && state.has_open_listing());
+        assert_eq!(state.settings["objects"], "keep");
+        state.apply(PullFact::Listing(Listing::default()));
+        assert_eq!(state.files.len(), 1);
+        state.apply(file(8));
+        state.apply(PullFact::Listing(Listing {
+            void: true,
+            ..Listing::default()
+        }));
+        state.apply(PullFact::Listing(Listing::default()));
+        assert_eq!(state.files.len(), 1, "what was voided never counts");
+    }
+
+    #[test]
+    fn a_collection_takes_its_files_along() {
+        let mut state = PullState::default();
+        state.apply(file(7));
+        state.apply(PullFact::Listing(Listing::default()));
+        state.apply(PullFact::Collection(Collection {
+            id: 1,
+            gone: true,
+            ..Collection::default()
+        }));
+        state.apply(PullFact::Listing(Listing::default()));
+        assert!(state.files.is_empty());
+    }
+
+    #[test]
+    fn a_dropped_object_is_at_hand_again_once_it_is_fetched_again() {
+        let mut state = State::default();
+        let key = (7, version(1));
+        let object = |fetch| {
+            PullFact::Object(Object {
+                id: 7,
+                version: version(1),
+                fetch,
+                ..Object::default()
+            })
+        };
+        state.pull.apply(object(1));
+        assert!(state.object(key).is_some());
+        state.decrypt.dropped.insert(key, 1);
+        assert!(state.object(key).is_none());
+        state.pull.apply(object(2));
+        assert!(state.object(key).is_some());
+    }
+
+    #[test]
+    fn a_finding_holds_until_the_part_is_written_again() {
+        let mut state = State::default();
+        let placement = |n| Placement {
+            collection: 1,
+            file: 7,
+            n,
+            version: Some(version(1)),
+            parts: vec![Part::default()],
+            ..Placement::default()
+        };
+        state.decrypt.apply(DecryptFact::Placement(placement(1)));
+        assert!(state.plaintexts().contains(&(7, version(1))));
+        state.verify.apply(VerifyFact::Finding(Finding {
+            collection: 1,
+            file: 7,
+            class: "missing".into(),
+            n: 1,
+            ..Finding::default()
+        }));
+        assert!(state.plaintexts().is_empty());
+        state.decrypt.apply(DecryptFact::Placement(placement(2)));
+        assert!(state.plaintexts().contains(&(7, version(1))));
+    }
+}

@@ -1,0 +1,319 @@
+//! The face that people see: messages, progress and prompts, all on standard error or the terminal itself.
+//!
+//! Nothing else writes to standard error. Text that comes from outside is cleaned before it is shown.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use zeroize::Zeroizing;
+
+use crate::exit::Failure;
+
+/// Control characters and direction changers made visible, so that a file's name cannot steer the terminal.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    fn is_foul(c: char) -> bool {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    }
+    if !text.contains(is_foul) {
+        return text.into();
+    }
+    text.chars()
+        .map(|c| {
+            if is_foul(c) {
+                c.escape_unicode().to_string()
+            } else {
+                c.to_string()
+            }
+        })
+        .collect::<String>()
+        .into()
+}
+
+/// Where messages go; clones share it.
+#[derive(Clone, Debug)]
+pub struct Ui {
+    tool: &'static str,
+    /// Progress and summaries are shown.
+    lively: bool,
+    colour: bool,
+    out: Arc<Mutex<Out>>,
+}
+
+#[derive(Debug)]
+struct Out {
+    bar: ProgressBar,
+    /// A captured screen, for tests.
+    captured: Option<Vec<u8>>,
+}
+
+impl Ui {
+    /// Messages on standard error. Progress where it is a terminal and no later stage of a pipe owns the screen.
+    pub fn new(tool: &'static str, quiet: bool, in_pipe: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self {
+            tool,
+            lively: terminal && !quiet && !in_pipe,
+            colour,
+            out: Arc::new(Mutex::new(Out {
+                bar: ProgressBar::hidden(),
+                captured: None,
+            })),
+        }
+    }
+
+    /// Keeps messages in memory instead: see [`Ui::captured`].
+    pub fn capture(tool: &'static str) -> Self {
+        let out = Out {
+            bar: ProgressBar::hidden(),
+            captured: Some(Vec::new()),
+        };
+        Self {
+            tool,
+            lively: false,
+            colour: false,
+            out: Arc::new(Mutex::new(out)),
+        }
+    }
+
+    /// What was shown so far, where it is kept in memory.
+    pub fn captured(&self) -> String {
+        self.with_out(|out| {
+            String::from_utf8_lossy(out.captured.as_deref().unwrap_or_default()).into_owned()
+        })
+    }
+
+    /// Somebody watches: progress and a summary are wanted.
+    pub fn is_lively(&self) -> bool {
+        self.lively
+    }
+
+    fn with_out<T>(&self, use_it: impl FnOnce(&mut Out) -> T) -> T {
+        use_it(
+            &mut self
+                .out
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+
+    fn show(&self, text: &str) {
+        self.with_out(|out| match &mut out.captured {
+            Some(captured) => captured.extend_from_slice(text.as_bytes()),
+            // A message that cannot be shown is no reason to stop a backup.
+            None => out.bar.suspend(|| {
+                let _ = io::stderr().lock().write_all(text.as_bytes());
+            }),
+        });
+    }
+
+    fn message(&self, word: &str, ansi: &str, failure: &Failure) {
+        let (on, off) = if self.colour {
+            (ansi, "\x1b[0m")
+        } else {
+            ("", "")
+        };
+        let mut text = format!("{}: {on}{word}{off}: {}\n", self.tool, clean(&failure.what));
+        if let Some(cause) = &failure.cause {
+            text.push_str(&format!("  cause: {}\n", clean(cause)));
+        }
+        if let Some(hint) = &failure.hint {
+            text.push_str(&format!("  hint: {}\n", clean(hint)));
+        }
+        self.show(&text);
+    }
+
+    /// What ended the run.
+    pub fn error(&self, failure: &Failure) {
+        self.message("error", "\x1b[1;31m", failure);
+    }
+
+    /// What the run goes on in spite of; the exit code of `failure` does not matter.
+    pub fn warning(&self, failure: &Failure) {
+        self.message("warning", "\x1b[1;33m", failure);
+    }
+
+    /// One line for whoever watches; silent in pipes and under cron.
+    pub fn note(&self, text: &str) {
+        if self.lively {
+            self.show(&format!("{}: {}\n", self.tool, clean(text)));
+        }
+    }
+
+    /// Starts a progress display of `files` and `bytes`; hidden where nobody watches.
+    pub fn progress(&self, verb: &'static str, files: u64, bytes: u64) -> Progress {
+        let bar = if self.lively {
+            ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr_with_hz(10))
+        } else {
+            ProgressBar::hidden()
+        };
+        let counts = Arc::new(Mutex::new(Counts {
+            files,
+            ..Counts::default()
+        }));
+        let shared = Arc::clone(&counts);
+        let style = ProgressStyle::with_template(
+            "{msg} {bar:20} {counts}  {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left{failed}",
+        )
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+        .with_key(
+            "counts",
+            move |_: &ProgressState, w: &mut dyn std::fmt::Write| {
+                let counts = lock(&shared);
+                let _ = write!(w, "{}/{} files", counts.done, counts.files);
+            },
+        );
+        let shared = Arc::clone(&counts);
+        let style = style.with_key(
+            "failed",
+            move |_: &ProgressState, w: &mut dyn std::fmt::Write| {
+                let failed = lock(&shared).failed;
+                if failed > 0 {
+                    let _ = write!(w, "  {failed} failed");
+                }
+            },
+        );
+        bar.set_style(style);
+        bar.set_message(verb);
+        if self.lively {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        self.with_out(|out| out.bar = bar.clone());
+        Progress { bar, counts }
+    }
+
+    /// Asks on the terminal, even where standard input and output are pipes. `secret` shows no echo.
+    ///
+    /// # Errors
+    /// `NotFound` or the like where there is no terminal.
+    pub fn prompt(&self, question: &str, secret: bool) -> io::Result<Zeroizing<String>> {
+        let question = format!("{}: {}", self.tool, clean(question));
+        let answer = if secret {
+            rpassword::prompt_password(question)?
+        } else {
+            prompt_line(&question)?
+        };
+        Ok(Zeroizing::new(answer))
+    }
+}
+
+#[cfg(unix)]
+fn prompt_line(question: &str) -> io::Result<String> {
+    use std::io::BufRead as _;
+    let terminal = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")?;
+    (&terminal).write_all(question.as_bytes())?;
+    let mut line = String::new();
+    io::BufReader::new(&terminal).read_line(&mut line)?;
+    if line.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[cfg(not(unix))]
+fn prompt_line(question: &str) -> io::Result<String> {
+    if !io::stdin().is_terminal() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    io::stderr().write_all(question.as_bytes())?;
+    let mut line = String::new();
+    if io::stdin().read_line(&mut line)? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    files: u64,
+    done: u64,
+    failed: u64,
+}
+
+fn lock(counts: &Mutex<Counts>) -> std::sync::MutexGuard<'_, Counts> {
+    counts
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A progress display; clones share it; cleared when [`finish`](Progress::finish)ed.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    counts: Arc<Mutex<Counts>>,
+}
+
+impl Progress {
+    /// Raises the totals: work that turned up late.
+    pub fn expect(&self, files: u64, bytes: u64) {
+        lock(&self.counts).files += files;
+        self.bar.inc_length(bytes);
+    }
+
+    /// Bytes that are done.
+    pub fn bytes(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    /// A file that is done.
+    pub fn file(&self) {
+        lock(&self.counts).done += 1;
+    }
+
+    /// A file that failed.
+    pub fn failed(&self) {
+        lock(&self.counts).failed += 1;
+    }
+
+    /// Takes the display away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Bytes as people read them: `1.5 GiB`.
+pub fn human_bytes(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}
+
+/// A count as people read it: `12,480`.
+pub fn human_count(count: u64) -> String {
+    indicatif::HumanCount(count).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    #[test]
+    fn a_message_says_what_why_and_what_to_type() {
+        let ui = Ui::capture("ente-pull");
+        ui.error(
+            &Failure::new(
+                Exit::Locked,
+                "another run is using the export `a\u{1b}[2Jb`",
+            )
+            .cause("it is")
+            .hint("wait"),
+        );
+        assert_eq!(
+            ui.captured(),
+            "ente-pull: error: another run is using the export `a\\u{1b}[2Jb`\n  cause: it is\n  hint: wait\n"
+        );
+    }
+
+    #[test]
+    fn direction_changers_are_made_visible() {
+        assert_eq!(clean("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
+        assert_eq!(clean("naïve 写真 🎂"), "naïve 写真 🎂");
+    }
+}
