@@ -16,11 +16,14 @@
 //! `docs/crypto.md`. The library that does the arithmetic (`dryoc`) is named nowhere outside this module.
 
 pub mod blob;
+pub mod digest;
 pub mod kdf;
 pub mod key;
+pub mod recovery;
 pub mod sealed_box;
 pub mod secretbox;
 pub mod srp;
+pub mod stream;
 
 pub use key::{
     CollectionKey, FileKey, Kek, Key, KeyPair, LoginKey, MasterKey, PublicKey, RecoveryKey,
