@@ -1,1 +1,8 @@
-//! Harness of the pipeline tests.
+//! The stand-in server and the harness of the pipeline tests.
+//!
+//! [`library`] is an account as the server stores it: golden data as it lies on disk, or a library made up from a
+//! seed. [`museum`] serves it over HTTP, and misbehaves when a test asks for that. Neither uses any code of the
+//! tools: what they encrypt, sign and answer is an independent reading of the protocol.
+
+pub mod library;
+pub mod museum;

@@ -1,0 +1,166 @@
+//! Who signs in: credentials, keys, and how the server answers about them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use serde_json::{Value, json};
+
+use super::decode;
+use super::golden::golden_folder;
+use crate::museum::totp;
+
+/// An account with everything that a test may want to compare with, secrets included.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The user's ID.
+    pub user_id: i64,
+    /// The e-mail address, lower case.
+    pub email: String,
+    /// The password.
+    pub password: String,
+    /// Whether signing in takes a code of the second factor.
+    pub totp_enabled: bool,
+    /// The key of the second factor.
+    pub totp_secret: Vec<u8>,
+    /// Whether the server wants a code by e-mail before anything else.
+    pub email_mfa: bool,
+    /// The master key.
+    pub master_key: [u8; 32],
+    /// The secret half of the key pair.
+    pub secret_key: [u8; 32],
+    /// The public half of the key pair.
+    pub public_key: [u8; 32],
+    pub(crate) srp_user_id: String,
+    pub(crate) srp_salt: Vec<u8>,
+    pub(crate) srp_verifier: Vec<u8>,
+    pub(crate) key_attributes: Value,
+    /// The only token of the golden account, whose sealed form is part of the data.
+    fixed_token: Option<Token>,
+}
+
+/// A session token, plain as the client sends it and sealed as the server hands it out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// URL-safe base64 with padding.
+    pub plain: String,
+    /// The same 32 bytes in a sealed box, standard base64.
+    pub sealed: String,
+}
+
+impl Account {
+    /// The golden account, without its second factor.
+    pub(super) fn golden() -> Self {
+        let path = golden_folder().join("account.json");
+        let file = std::fs::read(&path).expect("the golden account is part of the checkout");
+        let golden: Value = serde_json::from_slice(&file).expect("the golden account is JSON");
+        let text = |value: &Value| value.as_str().expect("a string").to_owned();
+        Self {
+            user_id: golden["userID"].as_i64().expect("an integer"),
+            email: text(&golden["email"]),
+            password: text(&golden["password"]),
+            totp_enabled: false,
+            totp_secret: base32(&text(&golden["totpSecret"])).expect("valid base32"),
+            email_mfa: false,
+            master_key: key(&golden["masterKey"]),
+            secret_key: key(&golden["secretKey"]),
+            public_key: key(&golden["keyAttributes"]["publicKey"]),
+            srp_user_id: text(&golden["srpAttributes"]["srpUserID"]),
+            srp_salt: decode(&golden["srpAttributes"]["srpSalt"]),
+            srp_verifier: decode(&golden["srpVerifier"]),
+            key_attributes: with_every_member(&golden["keyAttributes"]),
+            fixed_token: Some(Token {
+                plain: text(&golden["token"]),
+                sealed: text(&golden["encryptedToken"]),
+            }),
+        }
+    }
+
+    /// The code of the second factor at `unix_s`.
+    pub fn totp_code(&self, unix_s: i64) -> String {
+        totp::code(&self.totp_secret, unix_s)
+    }
+
+    /// The token of the next sign-in, made from `random` unless the account has one fixed token.
+    pub(crate) fn issue_token(&self, random: [u8; 32]) -> Token {
+        match &self.fixed_token {
+            Some(token) => token.clone(),
+            None => Token {
+                plain: URL_SAFE.encode(random),
+                sealed: String::new(),
+            },
+        }
+    }
+
+    /// The answer to `GET /users/srp/attributes`.
+    pub(crate) fn srp_attributes(&self) -> Value {
+        json!({
+            "srpUserID": self.srp_user_id,
+            "srpSalt": super::encode(&self.srp_salt),
+            "memLimit": self.key_attributes["memLimit"],
+            "opsLimit": self.key_attributes["opsLimit"],
+            "kekSalt": self.key_attributes["kekSalt"],
+            "isEmailMFAEnabled": self.email_mfa,
+        })
+    }
+}
+
+fn key(value: &Value) -> [u8; 32] {
+    decode(value).try_into().expect("a key has 32 bytes")
+}
+
+/// The server writes all thirteen members; what the database lacks comes out empty.
+fn with_every_member(attributes: &Value) -> Value {
+    const MEMBERS: [&str; 13] = [
+        "kekSalt",
+        "kekHash",
+        "encryptedKey",
+        "keyDecryptionNonce",
+        "publicKey",
+        "encryptedSecretKey",
+        "secretKeyDecryptionNonce",
+        "memLimit",
+        "opsLimit",
+        "masterKeyEncryptedWithRecoveryKey",
+        "masterKeyDecryptionNonce",
+        "recoveryKeyEncryptedWithMasterKey",
+        "recoveryKeyDecryptionNonce",
+    ];
+    MEMBERS
+        .iter()
+        .map(|name| {
+            let value = attributes.get(*name).cloned();
+            ((*name).to_owned(), value.unwrap_or_else(|| "".into()))
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// Decodes RFC 4648 base32 without padding; `None` on any other character.
+fn base32(text: &str) -> Option<Vec<u8>> {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let mut out = Vec::with_capacity(text.len() * 5 / 8);
+    let (mut bits, mut count) = (0u32, 0);
+    for letter in text.bytes() {
+        let value = ALPHABET.iter().position(|&known| known == letter)?;
+        bits = bits << 5 | u32::try_from(value).ok()?;
+        count += 5;
+        if count >= 8 {
+            count -= 8;
+            out.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base32_equals_the_rfc() {
+        for (text, expected) in [("", &b""[..]), ("MZXW6YTB", b"fooba"), ("MY", b"f")] {
+            assert_eq!(base32(text).as_deref(), Some(expected), "{text}");
+        }
+        assert_eq!(base32("M1"), None);
+    }
+}

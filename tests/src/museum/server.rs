@@ -1,0 +1,162 @@
+//! The two ports, what their handlers share, and the layer in front of them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::Listener;
+use axum::{Router, serve};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::answer::NOT_FOUND;
+use super::auth::{self, Auth};
+use super::log::{Log, Origin, Served};
+use super::store::{self, Links};
+use super::{Options, listing, lock};
+use crate::library::{Library, Token};
+
+/// What all handlers of a server share.
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) log: Log,
+    pub(crate) links: Links,
+    pub(crate) store_url: String,
+    libraries: Mutex<Vec<Library>>,
+    auth: Mutex<Auth>,
+}
+
+impl Shared {
+    pub(crate) fn libraries(&self) -> MutexGuard<'_, Vec<Library>> {
+        lock(&self.libraries)
+    }
+
+    pub(crate) fn auth(&self) -> MutexGuard<'_, Auth> {
+        lock(&self.auth)
+    }
+
+    /// Makes a session for an account, of the photos app.
+    pub(crate) fn issue_token(&self, account: usize) -> Token {
+        let token = self.libraries()[account].account().issue_token(random());
+        self.auth()
+            .admit(&token, account, self.options.clock.now_s());
+        token
+    }
+}
+
+/// Opens both ports and serves them on this runtime. Returns what the handlers share, and the base of the API.
+pub(crate) async fn listen(
+    library: Library,
+    options: Options,
+) -> io::Result<(Arc<Shared>, String)> {
+    let api = TcpListener::bind("127.0.0.1:0").await?;
+    let store = TcpListener::bind("127.0.0.1:0").await?;
+    let api_url = format!("http://{}", api.local_addr()?);
+    let shared = Arc::new(Shared {
+        options,
+        log: Log::default(),
+        links: Links::new(random()),
+        store_url: format!("http://{}", store.local_addr()?),
+        libraries: Mutex::new(vec![library]),
+        auth: Mutex::default(),
+    });
+    for (listener, origin, router) in [
+        (api, Origin::Api, api_routes()),
+        (store, Origin::Store, store_routes()),
+    ] {
+        let front = Front {
+            shared: Arc::clone(&shared),
+            origin,
+        };
+        let app = router
+            .layer(middleware::from_fn_with_state(front.clone(), in_front))
+            .with_state(Arc::clone(&shared));
+        tokio::spawn(serve(Counted { listener, front }, app).into_future());
+    }
+    Ok((shared, api_url))
+}
+
+fn api_routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/ping", get(listing::ping))
+        .route("/users/srp/attributes", get(auth::attributes))
+        .route("/users/srp/create-session", post(auth::create_session))
+        .route("/users/srp/verify-session", post(auth::verify_session))
+        .route("/users/two-factor/verify", post(auth::verify_code))
+        .route("/users/session-validity/v2", get(listing::session_validity))
+        .route("/users/logout", post(auth::logout))
+        .route("/collections", get(listing::collections))
+        .route("/collections/v2", get(listing::collections))
+        .route("/collections/v2/diff", get(listing::diff))
+        .route("/collections/file", get(listing::single_file))
+        .route("/collections/{id}", get(listing::collection))
+        .route("/trash/v2/diff", get(listing::trash))
+        .route("/files/info", post(listing::info))
+        .route("/files/download/{id}", get(listing::download))
+        .route("/files/preview/{id}", get(listing::preview))
+        .fallback(|| async { NOT_FOUND })
+        .method_not_allowed_fallback(|| async { NOT_FOUND })
+}
+
+fn store_routes() -> Router<Arc<Shared>> {
+    Router::new().fallback(store::serve_object)
+}
+
+#[derive(Clone)]
+struct Front {
+    shared: Arc<Shared>,
+    origin: Origin,
+}
+
+/// Everything that happens to a request before and after its handler.
+async fn in_front(State(front): State<Front>, request: Request, next: Next) -> Response {
+    let number = front.shared.log.arrived(front.origin, &request);
+    // Only GET is routed by the real API; axum would answer HEAD as well.
+    let mut response = if front.origin == Origin::Api && request.method() == Method::HEAD {
+        NOT_FOUND.into_response()
+    } else {
+        next.run(request).await
+    };
+    if front.origin == Origin::Api {
+        let id = HeaderValue::from_str(&format!("ser_{number:016x}")).expect("ASCII");
+        response.headers_mut().insert("x-request-id", id);
+    }
+    let served = response.extensions_mut().remove::<Served>();
+    front
+        .shared
+        .log
+        .answered(number, response.status().as_u16(), served);
+    response
+}
+
+/// A listener that counts connections.
+struct Counted {
+    listener: TcpListener,
+    front: Front,
+}
+
+impl Listener for Counted {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        let accepted = Listener::accept(&mut self.listener).await;
+        self.front.shared.log.connected(self.front.origin);
+        accepted
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// Fresh random bytes: sessions and signatures need not repeat between runs.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system has randomness");
+    bytes
+}

@@ -1,0 +1,349 @@
+//! The server over real connections, with a client of a few lines.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Clock, Museum, Options, Origin};
+use crate::library::{GoldenState, Library, Part};
+
+/// An answer as it came.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let found = self
+            .headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+}
+
+/// Sends one request on a connection of its own and reads until the server closes it.
+pub(super) fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let (host, path) = url
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once('/')
+        .unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut head = format!("{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut raw = Vec::new();
+    stream.read_to_end(&mut raw).unwrap();
+    let split = raw
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .expect("a head");
+    let head = String::from_utf8(raw[..split].to_vec()).unwrap();
+    let mut lines = head.lines();
+    let status = lines
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    let headers = lines.map(|line| line.split_once(": ").unwrap());
+    Answer {
+        status,
+        headers: headers.map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
+        body: raw[split + 4..].to_vec(),
+    }
+}
+
+pub(super) fn get(url: &str, token: &str) -> Answer {
+    send("GET", url, &[("X-Auth-Token", token)], "")
+}
+
+pub(super) fn golden() -> (Museum, String) {
+    let options = Options {
+        clock: Clock::fixed(1_700_000_000),
+        ..Options::default()
+    };
+    let museum = Museum::start(Library::golden(GoldenState::Initial), options);
+    let token = museum.issue_token();
+    (museum, token)
+}
+
+fn post(museum: &Museum, path: &str, body: Value) -> Answer {
+    send(
+        "POST",
+        &format!("{}{path}", museum.api_url()),
+        &[],
+        &body.to_string(),
+    )
+}
+
+#[test]
+fn the_wire_files_come_as_they_lie_on_disk() {
+    let (museum, token) = golden();
+    for state in [GoldenState::Initial, GoldenState::Changed] {
+        museum.with_library(|library| library.switch_to(state));
+        let wire = |name: &str| -> Value {
+            serde_json::from_slice(&std::fs::read(state.folder().join("wire").join(name)).unwrap())
+                .unwrap()
+        };
+        let api = museum.api_url();
+        let collections = get(&format!("{api}/collections/v2?sinceTime=0"), &token).json();
+        assert_eq!(collections, wire("collections.json"));
+        assert_eq!(
+            get(&format!("{api}/trash/v2/diff?sinceTime=0"), &token).json(),
+            wire("trash.json")
+        );
+        for collection in collections["collections"].as_array().unwrap() {
+            let id = &collection["id"];
+            let answer = get(
+                &format!("{api}/collections/v2/diff?collectionID={id}&sinceTime=0"),
+                &token,
+            );
+            if collection["isDeleted"] == true {
+                assert_eq!((answer.status, answer.text().as_str()), (404, "{}"));
+            } else {
+                assert_eq!(answer.json(), wire(&format!("diff/{id}.json")));
+            }
+        }
+    }
+}
+
+#[test]
+fn library_routes_want_a_live_token() {
+    let (museum, token) = golden();
+    let url = format!("{}/collections/v2", museum.api_url());
+    let cases: [(&[(&str, &str)], u16); 5] = [
+        (&[], 401),
+        (&[("X-Auth-Token", "nonsense")], 401),
+        (&[("X-Auth-Token", &token)], 200),
+        (
+            &[
+                ("X-Auth-Token", &token),
+                ("X-Client-Package", "io.ente.photos"),
+            ],
+            200,
+        ),
+        (
+            &[
+                ("X-Auth-Token", &token),
+                ("X-Client-Package", "io.ente.auth"),
+            ],
+            401,
+        ),
+    ];
+    for (headers, status) in cases {
+        assert_eq!(send("GET", &url, headers, "").status, status, "{headers:?}");
+    }
+    let in_query = format!("{url}?token={}", token.replace('=', "%3D"));
+    assert_eq!(send("GET", &in_query, &[], "").status, 200);
+    assert_eq!(
+        send("HEAD", &url, &[("X-Auth-Token", &token)], "").status,
+        404
+    );
+    museum.clock().advance(Duration::from_secs(366 * 24 * 3600));
+    assert_eq!(get(&url, &token).text(), r#"{"error":"token expired"}"#);
+    museum.revoke_tokens();
+    assert_eq!(get(&url, &token).text(), r#"{"error":"invalid token"}"#);
+}
+
+#[test]
+fn a_download_goes_through_a_presigned_link_on_another_origin() {
+    let (museum, token) = golden();
+    let answer = get(&format!("{}/files/download/103", museum.api_url()), &token);
+    assert_eq!(answer.status, 307);
+    let link = answer.header("location").unwrap().to_owned();
+    assert!(link.starts_with(museum.store_url()));
+    let stored = std::fs::read(GoldenState::Initial.folder().join("objects/103")).unwrap();
+
+    assert_eq!(send("GET", &link, &[], "").body, stored);
+    let part = send("GET", &link, &[("Range", "bytes=100-199")], "");
+    assert_eq!((part.status, &part.body[..]), (206, &stored[100..200]));
+    let expected = format!("bytes 100-199/{}", stored.len());
+    assert_eq!(part.header("content-range"), Some(expected.as_str()));
+    assert_eq!(
+        send("GET", &link, &[("Range", "bytes=6251-")], "").status,
+        416
+    );
+    assert_eq!(send("HEAD", &link, &[], "").status, 403);
+    let forged = send(
+        "GET",
+        &link.replace("X-Amz-Expires=", "X-Amz-Expires=9"),
+        &[],
+        "",
+    );
+    assert!(forged.status == 403 && forged.text().contains("SignatureDoesNotMatch"));
+
+    museum.with_library(|library| library.switch_to(GoldenState::Changed));
+    assert_eq!(
+        send("GET", &link, &[], "").body,
+        stored,
+        "an old link serves the old object"
+    );
+    museum.clock().advance(Duration::from_secs(7 * 24 * 3600));
+    let late = send("GET", &link, &[], "");
+    assert!(late.status == 403 && late.text().contains("Request has expired"));
+
+    let answer = get(&format!("{}/files/download/103", museum.api_url()), &token);
+    let replaced = std::fs::read(GoldenState::Changed.folder().join("objects/103")).unwrap();
+    assert_eq!(
+        send("GET", answer.header("location").unwrap(), &[], "").body,
+        replaced
+    );
+    let unknown = get(
+        &format!("{}/files/download/99999", museum.api_url()),
+        &token,
+    );
+    assert_eq!((unknown.status, unknown.text().as_str()), (404, "{}"));
+}
+
+#[test]
+fn requests_are_recorded() {
+    let (museum, token) = golden();
+    let answer = get(&format!("{}/files/preview/101", museum.api_url()), &token);
+    let thumbnail = answer.header("location").unwrap().to_owned();
+    send("GET", &thumbnail, &[], "");
+    let answer = get(&format!("{}/files/download/102", museum.api_url()), &token);
+    send(
+        "GET",
+        answer.header("location").unwrap(),
+        &[("Range", "bytes=5-")],
+        "",
+    );
+    assert_eq!(
+        museum.fetched_objects().into_iter().collect::<Vec<_>>(),
+        [102]
+    );
+    let served: Vec<_> = museum
+        .requests()
+        .into_iter()
+        .filter_map(|request| request.served)
+        .collect();
+    assert_eq!(served[0].key.part, Part::Thumbnail);
+    assert_eq!(served[1].range, 5..11_822);
+    assert_eq!(
+        (
+            museum.connections(Origin::Api),
+            museum.connections(Origin::Store)
+        ),
+        (2, 2)
+    );
+    assert!(museum.leaked_tokens().is_empty());
+    get(&thumbnail, &token);
+    assert_eq!(museum.leaked_tokens().len(), 1);
+    museum.reset_log();
+    assert!(museum.requests().is_empty());
+}
+
+#[test]
+fn single_rows_and_sizes_are_answered() {
+    let (museum, token) = golden();
+    let api = museum.api_url();
+    let file = get(
+        &format!("{api}/collections/file?collectionID=13&fileID=101"),
+        &token,
+    )
+    .json();
+    assert_eq!(file["file"]["id"], 101);
+    let removed = get(
+        &format!("{api}/collections/file?collectionID=13&fileID=123"),
+        &token,
+    );
+    assert_eq!(
+        (removed.status, &removed.json()["code"]),
+        (404, &json!("FILE_NOT_FOUND_IN_ALBUM"))
+    );
+    assert_eq!(
+        get(&format!("{api}/collections/22"), &token).json()["collection"]["isDeleted"],
+        true
+    );
+    let info = |ids: Value| {
+        let body = json!({"fileIDs": ids}).to_string();
+        send(
+            "POST",
+            &format!("{api}/files/info"),
+            &[("X-Auth-Token", &token)],
+            &body,
+        )
+    };
+    let expected =
+        json!({"filesInfo": [{"id": 101, "fileInfo": {"fileSize": 13213, "thumbSize": 1282}}]});
+    assert_eq!(info(json!([101])).json(), expected);
+    assert_eq!(
+        info(json!([101, 120])).status,
+        403,
+        "120 belongs to somebody else"
+    );
+}
+
+#[test]
+fn five_wrong_proofs_close_an_srp_session() {
+    let (museum, _) = golden();
+    let (user, vector) = museum.with_library(|library| {
+        let a = include_str!("../../vectors/srp.json");
+        let vectors: Value = serde_json::from_str(a).unwrap();
+        (
+            library.account().srp_user_id.clone(),
+            vectors["sessions"][0]["A"].clone(),
+        )
+    });
+    let opened = post(
+        &museum,
+        "/users/srp/create-session",
+        json!({"srpUserID": user, "srpA": vector}),
+    );
+    let id = opened.json()["sessionID"].clone();
+    let wrong = json!({"srpUserID": user, "sessionID": id, "srpM1": super::super::library::encode([0; 32])});
+    for _ in 0..5 {
+        let answer = post(&museum, "/users/srp/verify-session", wrong.clone());
+        assert_eq!((answer.status, answer.text().as_str()), (401, "{}"));
+    }
+    let answer = post(&museum, "/users/srp/verify-session", wrong);
+    assert_eq!(
+        (answer.status, &answer.json()["code"]),
+        (410, &json!("TOO_MANY_WRONG_ATTEMPTS"))
+    );
+    let short = json!({"srpUserID": user, "srpA": "AAAA"});
+    assert_eq!(
+        post(&museum, "/users/srp/create-session", short).json()["code"],
+        "BAD_REQUEST"
+    );
+}
+
+#[test]
+fn ten_unverified_sessions_lock_the_route() {
+    let (museum, _) = golden();
+    let user = museum.with_library(|library| library.account().srp_user_id.clone());
+    let body = json!({"srpUserID": user, "srpA": super::super::library::encode([1; 512])});
+    for _ in 0..10 {
+        assert_eq!(
+            post(&museum, "/users/srp/create-session", body.clone()).status,
+            200
+        );
+    }
+    let answer = post(&museum, "/users/srp/create-session", body.clone());
+    assert_eq!(answer.json()["code"], "TOO_MANY_UNVERIFIED_SESSIONS");
+    museum.clock().advance(Duration::from_secs(3600));
+    assert_eq!(post(&museum, "/users/srp/create-session", body).status, 200);
+}
