@@ -1,7 +1,8 @@
 //! Key types: wiped on drop, never printed, and distinct, so that the compiler refuses one in the place of another.
 //!
-//! A key lives on the heap: moving it leaves no copy behind. There is no `Clone`, `Display` or `Serialize`;
-//! `expose` is the one way to the bytes, easy to find in a review. [`Wraps`] is the key hierarchy.
+//! A key lives on the heap, so moving it leaves no copy behind; wiping what it was made from is up to the caller. There
+//! is no `Clone`, `Display` or `Serialize`; `expose` is the one way to the bytes, easy to find in a review. [`Wraps`] is
+//! the key hierarchy.
 
 use std::fmt;
 
@@ -52,11 +53,15 @@ macro_rules! key_type {
             type Error = KeyLengthError;
 
             fn try_from(bytes: &[u8]) -> Result<Self, KeyLengthError> {
-                let array: &[u8; $length] = bytes.try_into().map_err(|_| KeyLengthError {
-                    expected: $length,
-                    actual: bytes.len(),
-                })?;
-                Ok(Self(Box::new(*array)))
+                let mut key = Self(Box::new([0; $length]));
+                if bytes.len() != $length {
+                    return Err(KeyLengthError {
+                        expected: $length,
+                        actual: bytes.len(),
+                    });
+                }
+                key.0.copy_from_slice(bytes);
+                Ok(key)
             }
         }
 
