@@ -8,6 +8,7 @@ pub mod exit;
 pub mod id;
 pub mod layout;
 pub mod record;
+pub mod token;
 pub mod wire;
 
 #[cfg(feature = "crypto")]
@@ -17,3 +18,6 @@ pub mod cli;
 pub mod disk;
 pub mod manifest;
 pub mod ui;
+
+#[cfg(feature = "api")]
+pub mod api;

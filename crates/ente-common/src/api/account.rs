@@ -1,0 +1,266 @@
+//! Signing in, asking whether a session is still good, signing out.
+//!
+//! Keys and proofs come and go as bytes or as served; what they mean is the login's business.
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{ApiError, Client, ErrorKind};
+
+/// What the server knows about an account before any proof: public parameters.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SrpAttributes {
+    /// The name that enters the proof, in exactly this spelling.
+    #[serde(rename = "srpUserID")]
+    pub srp_user_id: String,
+    /// Salt of the proof.
+    #[serde(deserialize_with = "base64_bytes")]
+    pub srp_salt: Vec<u8>,
+    /// Argon2id memory in bytes. A server may ask for anything: bound it.
+    pub mem_limit: u64,
+    /// Argon2id passes. Likewise.
+    pub ops_limit: u64,
+    /// Argon2id salt.
+    #[serde(deserialize_with = "base64_bytes")]
+    pub kek_salt: Vec<u8>,
+    /// Whether signing in needs a code from an e-mail instead of the proof.
+    #[serde(rename = "isEmailMFAEnabled", default = "yes")]
+    pub email_mfa: bool,
+}
+
+/// An opened SRP exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SrpSession {
+    /// Names the exchange in the second call.
+    #[serde(rename = "sessionID")]
+    pub session_id: String,
+    /// The server's public value.
+    #[serde(rename = "srpB", deserialize_with = "base64_bytes")]
+    pub srp_b: Vec<u8>,
+}
+
+/// What a proof or a second factor leads to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Authorization {
+    /// The user ID.
+    pub id: i64,
+    /// As served. Absent while a second factor is due, or when the account has no keys.
+    pub key_attributes: Option<Box<RawValue>>,
+    /// The token in a sealed box, in base64; absent likewise.
+    pub encrypted_token: Option<String>,
+    /// The server's own proof, in base64; only in answers to [`Client::srp_verify`].
+    #[serde(rename = "srpM2")]
+    pub srp_m2: Option<String>,
+    #[serde(rename = "twoFactorSessionID")]
+    totp_session: String,
+    #[serde(rename = "twoFactorSessionIDV2")]
+    totp_session_v2: String,
+    #[serde(rename = "passkeySessionID")]
+    passkey_session: String,
+}
+
+/// What an account still asks for after the proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecondFactor<'a> {
+    /// A code from an authenticator, for this session.
+    Totp(&'a str),
+    /// A passkey and nothing else.
+    PasskeyOnly,
+}
+
+impl Authorization {
+    /// The second factor that is due, if any. Where either would do, it is the code.
+    pub fn second_factor(&self) -> Option<SecondFactor<'_>> {
+        // The server sends `""` for what does not apply.
+        let totp = [&self.totp_session, &self.totp_session_v2];
+        if let Some(session) = totp.into_iter().find(|session| !session.is_empty()) {
+            return Some(SecondFactor::Totp(session));
+        }
+        (!self.passkey_session.is_empty()).then_some(SecondFactor::PasskeyOnly)
+    }
+}
+
+/// The state of a session that is still good.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    /// False for an account whose sign-up was never finished: it has nothing to export.
+    pub has_set_keys: bool,
+    /// As served: ciphertext that, with the password, opens everything.
+    pub key_attributes: Option<Box<RawValue>>,
+}
+
+impl Client {
+    /// The parameters of an account.
+    ///
+    /// [`NotFound`](ErrorKind::NotFound): no such account, or one without SRP. An unknown address
+    /// may also get invented parameters.
+    pub async fn srp_attributes(&self, email: &str) -> Result<SrpAttributes, ApiError> {
+        #[derive(Deserialize)]
+        struct Body {
+            attributes: SrpAttributes,
+        }
+        let query = [("email", email)];
+        let body: Body = self.get("/users/srp/attributes", &query).await?;
+        Ok(body.attributes)
+    }
+
+    /// Opens an SRP exchange with the client's public value (512 bytes). Each call counts against
+    /// the account's limit, so it is never repeated by itself.
+    pub async fn srp_create(&self, srp_user_id: &str, a: &[u8]) -> Result<SrpSession, ApiError> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            #[serde(rename = "srpUserID")]
+            srp_user_id: &'a str,
+            #[serde(rename = "srpA")]
+            a: String,
+        }
+        let a = BASE64_STANDARD.encode(a);
+        self.post("/users/srp/create-session", &Body { srp_user_id, a })
+            .await
+    }
+
+    /// Sends the proof (32 bytes), once: a repeat would meet a spent session.
+    ///
+    /// [`Unauthorized`](ErrorKind::Unauthorized): wrong password or unknown account.
+    pub async fn srp_verify(
+        &self,
+        srp_user_id: &str,
+        session_id: &str,
+        m1: &[u8],
+    ) -> Result<Authorization, ApiError> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            #[serde(rename = "srpUserID")]
+            srp_user_id: &'a str,
+            #[serde(rename = "sessionID")]
+            session_id: &'a str,
+            #[serde(rename = "srpM1")]
+            m1: String,
+        }
+        let body = Body {
+            srp_user_id,
+            session_id,
+            m1: BASE64_STANDARD.encode(m1),
+        };
+        self.post("/users/srp/verify-session", &body).await
+    }
+
+    /// Sends an authenticator's code, once: a code is spent when it is used.
+    ///
+    /// [`Unauthorized`](ErrorKind::Unauthorized): wrong or used code;
+    /// [`NotFound`](ErrorKind::NotFound): the session is older than ten minutes.
+    pub async fn verify_totp(&self, session: &str, code: &str) -> Result<Authorization, ApiError> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            #[serde(rename = "sessionID")]
+            session: &'a str,
+            code: &'a str,
+        }
+        self.post("/users/two-factor/verify", &Body { session, code })
+            .await
+    }
+
+    /// Whether the session is still good.
+    ///
+    /// [`Unauthorized`](ErrorKind::Unauthorized): it is not.
+    pub async fn session(&self) -> Result<Session, ApiError> {
+        self.get("/users/session-validity/v2", &[]).await
+    }
+
+    /// Ends the session. One that had ended before is no error.
+    pub async fn logout(&self) -> Result<(), ApiError> {
+        #[derive(Serialize)]
+        struct Body {}
+        let answer = self.post("/users/logout", &Body {}).await;
+        match answer {
+            Ok(serde::de::IgnoredAny) => Ok(()),
+            Err(error) if error.kind == ErrorKind::Unauthorized => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What a missing `isEmailMFAEnabled` means.
+fn yes() -> bool {
+    true
+}
+
+fn base64_bytes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    BASE64_STANDARD
+        .decode(text)
+        .map_err(|_| serde::de::Error::custom("base64 expected"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::test_server::{Canned, TestServer};
+
+    #[test]
+    fn the_second_factor_follows_from_what_is_not_empty() {
+        for (members, due) in [
+            ("", None),
+            (r#","twoFactorSessionID":"""#, None),
+            (
+                r#","twoFactorSessionID":"t","passkeySessionID":"""#,
+                Some(SecondFactor::Totp("t")),
+            ),
+            (
+                r#","twoFactorSessionIDV2":"v","passkeySessionID":"p""#,
+                Some(SecondFactor::Totp("v")),
+            ),
+            (
+                r#","twoFactorSessionIDV2":"","passkeySessionID":"p""#,
+                Some(SecondFactor::PasskeyOnly),
+            ),
+        ] {
+            let text = format!(r#"{{"id":1580559962386440{members}}}"#);
+            let answer: Authorization = serde_json::from_str(&text).unwrap();
+            assert_eq!(answer.second_factor(), due, "{members}");
+            assert_eq!(answer.id, 1_580_559_962_386_440);
+        }
+    }
+
+    #[tokio::test]
+    async fn attributes_are_asked_for_with_the_address_encoded() {
+        let server = TestServer::start([Canned::new(200).body(
+            r#"{"attributes":{"srpUserID":"u","srpSalt":"AQI=","memLimit":268435456,
+                "opsLimit":16,"kekSalt":"AwQ="}}"#,
+        )]);
+        let attributes = server.client().srp_attributes("a+b@c.d").await.unwrap();
+        assert_eq!(attributes.srp_salt, [1, 2]);
+        assert_eq!(attributes.kek_salt, [3, 4]);
+        // Left out by the server: to be read as true.
+        assert!(attributes.email_mfa);
+        let request = &server.requests()[0];
+        assert!(request.starts_with("GET /users/srp/attributes?email=a%2Bb%40c.d "));
+        assert!(request.contains("x-client-package: io.ente.photos"));
+        assert!(!request.contains("x-auth-token"));
+    }
+
+    #[tokio::test]
+    async fn a_proof_is_sent_once_even_when_the_server_stumbles() {
+        let server = TestServer::start([Canned::new(503), Canned::new(200).body("{}")]);
+        let error = server
+            .client()
+            .srp_verify("u", "s", &[1])
+            .await
+            .unwrap_err();
+        assert_eq!(error.status(), Some(503));
+        assert_eq!(server.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn logging_out_of_an_ended_session_succeeds() {
+        let ended = Canned::new(401).body(r#"{"error":"token expired"}"#);
+        let server = TestServer::start([ended]);
+        server.client_with_token().logout().await.unwrap();
+        assert!(server.requests()[0].starts_with("POST /users/logout "));
+    }
+}

@@ -1,0 +1,130 @@
+//! Listing a library. Entries stay as served: they are ciphertext to whoever holds no keys, and
+//! members that this build does not know must survive.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{ApiError, Client};
+
+/// One page of a collection's changes.
+#[derive(Debug)]
+pub struct DiffPage {
+    /// File entries in ascending `updationTime`, each one a JSON object exactly as served.
+    pub entries: Vec<Box<RawValue>>,
+    /// Whether to ask again from the highest `updationTime` seen. An empty page ends the listing
+    /// whatever this says.
+    pub has_more: bool,
+}
+
+impl Client {
+    /// All collections that the account owns or that are shared with it, tombstones included, each
+    /// one a JSON object exactly as served.
+    pub async fn collections(&self) -> Result<Vec<Box<RawValue>>, ApiError> {
+        #[derive(Deserialize)]
+        struct Body {
+            // A list that the server never filled is `null`.
+            collections: Option<Vec<Box<RawValue>>>,
+        }
+        let body: Body = self.get("/collections/v2", &[("sinceTime", "0")]).await?;
+        Ok(body.collections.unwrap_or_default())
+    }
+
+    /// The entries of a collection that changed after `since_us` (microseconds of the Unix epoch;
+    /// 0 lists everything).
+    ///
+    /// [`NotFound`](super::ErrorKind::NotFound): the collection is deleted or no longer shared.
+    pub async fn diff(&self, collection: i64, since_us: i64) -> Result<DiffPage, ApiError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body {
+            diff: Option<Vec<Box<RawValue>>>,
+            has_more: bool,
+        }
+        let query = [
+            ("collectionID", &*collection.to_string()),
+            ("sinceTime", &*since_us.to_string()),
+        ];
+        let body: Body = self.get("/collections/v2/diff", &query).await?;
+        Ok(DiffPage {
+            entries: body.diff.unwrap_or_default(),
+            has_more: body.has_more,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::ErrorKind;
+    use crate::api::test_server::{Canned, TestServer, client_of};
+
+    #[tokio::test]
+    async fn entries_stay_as_served() {
+        let entry = r#"{"id":1, "later":{"unknown":  [1.0]}}"#;
+        let page = format!(r#"{{"diff":[{entry}],"hasMore":true}}"#);
+        let server = TestServer::start([Canned::new(200).body(&page)]);
+        let page = server.client_with_token().diff(7, 12).await.unwrap();
+        assert_eq!(page.entries[0].get(), entry);
+        assert!(page.has_more);
+        let request = &server.requests()[0];
+        assert!(request.starts_with("GET /collections/v2/diff?collectionID=7&sinceTime=12 "));
+        assert!(request.contains("x-auth-token: BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="));
+    }
+
+    #[tokio::test]
+    async fn a_list_may_be_null() {
+        let server = TestServer::start([Canned::new(200).body(r#"{"collections":null}"#)]);
+        assert!(
+            server
+                .client_with_token()
+                .collections()
+                .await
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[tokio::test]
+    async fn what_may_pass_is_repeated_and_no_more_often_than_asked() {
+        let good = || Canned::new(200).body(r#"{"collections":[]}"#);
+        for (answers, calls, ends) in [
+            (vec![Canned::new(503), good()], 2, None),
+            (vec![Canned::new(429), Canned::new(500), good()], 3, None),
+            (
+                vec![Canned::new(500), Canned::new(502), Canned::new(503)],
+                3,
+                Some(ErrorKind::Server),
+            ),
+            (vec![Canned::new(401)], 1, Some(ErrorKind::Unauthorized)),
+            (vec![Canned::new(404)], 1, Some(ErrorKind::NotFound)),
+            (
+                vec![Canned::new(200).body("[]")],
+                1,
+                Some(ErrorKind::Protocol("JSON of the expected form")),
+            ),
+            (
+                vec![
+                    Canned::new(200)
+                        .header("content-type", "text/html")
+                        .body("<p>"),
+                ],
+                1,
+                Some(ErrorKind::Protocol("JSON but a web page")),
+            ),
+        ] {
+            let server = TestServer::start(answers);
+            let result = server.client_with_token().collections().await;
+            assert_eq!(result.err().map(|error| error.kind), ends);
+            assert_eq!(server.requests().len(), calls);
+        }
+    }
+
+    #[tokio::test]
+    async fn no_server_is_unreachable() {
+        // A port that was free a moment ago.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let error = client_of(&url).collections().await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+    }
+}

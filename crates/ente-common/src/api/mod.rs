@@ -1,0 +1,268 @@
+//! The HTTP client: login calls, the listing of a library, and the fetching of objects.
+//!
+//! It speaks to two kinds of host. The **API** gets the token, the client package and JSON. The
+//! **object store**, to which the API points by a redirect, gets a bare request: redirects are
+//! followed by hand, so no header of ours can travel to another host.
+//!
+//! Bodies of the library are handed on as served, unparsed; what they mean is not known here.
+//! Resuming, verifying and storing objects is the caller's.
+
+mod account;
+mod endpoint;
+mod error;
+mod library;
+mod object;
+mod retry;
+#[cfg(test)]
+mod test_server;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Certificate, ClientBuilder, RequestBuilder, Response, redirect};
+use serde::de::DeserializeOwned;
+
+pub use account::{Authorization, SecondFactor, Session, SrpAttributes, SrpSession};
+pub use endpoint::{Endpoint, EndpointError, PRODUCTION};
+pub use error::{Answer, ApiError, ErrorKind};
+pub use library::DiffPage;
+pub use object::{Fetched, ObjectBody};
+pub use retry::Retry;
+
+use crate::token::Token;
+
+/// Which app's data the session is for; a token is only valid together with it.
+pub const CLIENT_PACKAGE: &str = "io.ente.photos";
+
+/// The largest JSON body that is read. A page of a listing has 2,500 entries of 1 to 2 KB; a bulk
+/// move may put more into one.
+const MAX_JSON_BYTES: usize = 64 * 1024 * 1024;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a server may stay silent, before its answer and within it.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How to reach the server: the options of every tool that does.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Connection {
+    /// Trust the certificates in this PEM file too (for self-hosted servers)
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ENTE_CA_FILE",
+        help_heading = "Connection"
+    )]
+    pub ca_file: Option<PathBuf>,
+
+    /// How often to repeat a request that failed for a reason that may pass
+    #[arg(long, value_name = "N", default_value_t = Retry::default().retries, help_heading = "Connection")]
+    pub retries: u32,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            retries: Retry::default().retries,
+        }
+    }
+}
+
+/// Why no client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The extra certificates cannot be read.
+    #[error("cannot read the certificates in `{path}`")]
+    CaFile {
+        /// The file as given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file holds none.
+    #[error("no certificate in PEM form in `{0}`")]
+    NoCertificate(PathBuf),
+    /// The platform's certificate store cannot be used, or a certificate cannot.
+    #[error("cannot set up TLS")]
+    Tls(#[from] reqwest::Error),
+}
+
+/// A client of one server, with or without a session. Cheap to clone; connections are shared.
+#[derive(Debug, Clone)]
+pub struct Client {
+    api: reqwest::Client,
+    store: reqwest::Client,
+    endpoint: Endpoint,
+    token: Option<Token>,
+    retry: Retry,
+}
+
+impl Client {
+    /// Makes a client without a session. Nothing is sent.
+    pub fn new(endpoint: Endpoint, connection: &Connection) -> Result<Self, ConnectionError> {
+        // Fails only when a provider is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let extra = extra_certificates(connection)?;
+        let base = || {
+            let builder = ClientBuilder::new()
+                .user_agent(concat!("ente-tools/", env!("CARGO_PKG_VERSION")))
+                .redirect(redirect::Policy::none())
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(STALL_TIMEOUT)
+                .tls_certs_merge(extra.iter().cloned());
+            // A proxy's loopback is another machine's.
+            if endpoint.is_loopback() {
+                builder.no_proxy()
+            } else {
+                builder
+            }
+        };
+        let package = HeaderValue::from_static(CLIENT_PACKAGE);
+        let api = base()
+            .default_headers(HeaderMap::from_iter([(
+                "x-client-package".parse().expect("a valid name"),
+                package,
+            )]))
+            .build()?;
+        // HTTP/1.1, so that parallel downloads have a connection each: in HTTP/2 they would share
+        // one, and one lost packet would hold up all.
+        let store = base().http1_only().no_gzip().build()?;
+        Ok(Self {
+            api,
+            store,
+            endpoint,
+            token: None,
+            retry: Retry {
+                retries: connection.retries,
+                ..Retry::default()
+            },
+        })
+    }
+
+    /// The same client with a session.
+    pub fn with_token(self, token: Token) -> Self {
+        Self {
+            token: Some(token),
+            ..self
+        }
+    }
+
+    /// The server that this client speaks to.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// How this client repeats; for callers with a loop of their own.
+    pub fn retry(&self) -> Retry {
+        self.retry
+    }
+
+    /// A GET of JSON, repeated while the failure may pass.
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, ApiError> {
+        let name = format!("GET {path}");
+        let url = self.endpoint.url(path, query);
+        self.repeat(async || {
+            let response = self.ask(self.api.get(url.clone()), &name).await?;
+            read_json(success(response, &name).await?, &name).await
+        })
+        .await
+    }
+
+    /// A POST of JSON, sent exactly once: repeating a proof or a code would spend it.
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<T, ApiError> {
+        let name = format!("POST {path}");
+        let request = self.api.post(self.endpoint.url(path, &[])).json(body);
+        let response = self.ask(request, &name).await?;
+        read_json(success(response, &name).await?, &name).await
+    }
+
+    async fn repeat<T>(
+        &self,
+        mut call: impl AsyncFnMut() -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let mut done = 0;
+        loop {
+            match call().await {
+                Err(error)
+                    if error.is_transient() && self.retry.wait(done, error.retry_after()).await =>
+                {
+                    done += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Sends a request to the API, with the token if there is a session.
+    async fn ask(&self, request: RequestBuilder, name: &str) -> Result<Response, ApiError> {
+        let request = match &self.token {
+            None => request,
+            Some(token) => {
+                let mut value =
+                    HeaderValue::from_str(&token.text()).expect("base64 is a valid header value");
+                value.set_sensitive(true);
+                request.header("x-auth-token", value)
+            }
+        };
+        let sent = request.send().await;
+        sent.map_err(|error| ApiError::transport(error, name))
+    }
+}
+
+fn extra_certificates(connection: &Connection) -> Result<Vec<Certificate>, ConnectionError> {
+    let Some(path) = &connection.ca_file else {
+        return Ok(Vec::new());
+    };
+    let pem = std::fs::read(path).map_err(|source| ConnectionError::CaFile {
+        path: path.clone(),
+        source,
+    })?;
+    match Certificate::from_pem_bundle(&pem)? {
+        none if none.is_empty() => Err(ConnectionError::NoCertificate(path.clone())),
+        some => Ok(some),
+    }
+}
+
+/// Passes an answer with a status of success on and turns any other into its error.
+async fn success(response: Response, name: &str) -> Result<Response, ApiError> {
+    if response.status().is_success() {
+        Ok(response)
+    } else {
+        Err(ApiError::from_answer(response, name).await)
+    }
+}
+
+/// Reads a bounded JSON body.
+async fn read_json<T: DeserializeOwned>(mut response: Response, name: &str) -> Result<T, ApiError> {
+    let is_html = |value: &HeaderValue| value.as_bytes().starts_with(b"text/html");
+    if response.headers().get(CONTENT_TYPE).is_some_and(is_html) {
+        return Err(ApiError::new(
+            ErrorKind::Protocol("JSON but a web page"),
+            name,
+        ));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| ApiError::transport(error, name))?
+    {
+        if body.len() + chunk.len() > MAX_JSON_BYTES {
+            return Err(ApiError::new(ErrorKind::TooLarge, name));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    // The parser's own message may quote the body, so it is not kept.
+    serde_json::from_slice(&body)
+        .map_err(|_| ApiError::new(ErrorKind::Protocol("JSON of the expected form"), name))
+}
