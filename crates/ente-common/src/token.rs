@@ -1,7 +1,8 @@
 //! The session token: what `ente-pull` may hold, and the only secret it ever sees.
 
-use base64::prelude::{BASE64_URL_SAFE, Engine as _};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::encoding;
 
 /// How many bytes a token has.
 pub const TOKEN_BYTES: usize = 32;
@@ -23,14 +24,14 @@ impl Token {
 
     /// Reads the text form, as [`Token::text`] writes it.
     pub fn parse(text: &str) -> Result<Self, BadToken> {
-        let bytes = Zeroizing::new(BASE64_URL_SAFE.decode(text).map_err(|_| BadToken)?);
+        let bytes = Zeroizing::new(encoding::from_base64_url(text).map_err(|_| BadToken)?);
         Self::from_bytes(&bytes)
     }
 
     /// The form that goes over the wire: URL-safe base64 **with** padding. The server compares it
     /// byte for byte, so the standard alphabet or a missing `=` would be refused.
     pub fn text(&self) -> Zeroizing<String> {
-        Zeroizing::new(BASE64_URL_SAFE.encode(self.0))
+        Zeroizing::new(encoding::to_base64_url(&self.0))
     }
 }
 

@@ -2,11 +2,11 @@
 //!
 //! Keys and proofs come and go as bytes or as served; what they mean is the login's business.
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{ApiError, Client, ErrorKind};
+use crate::encoding;
 
 /// What the server knows about an account before any proof: public parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -119,7 +119,7 @@ impl Client {
             #[serde(rename = "srpA")]
             a: String,
         }
-        let a = BASE64_STANDARD.encode(a);
+        let a = encoding::to_base64(a);
         self.post("/users/srp/create-session", &Body { srp_user_id, a })
             .await
     }
@@ -145,7 +145,7 @@ impl Client {
         let body = Body {
             srp_user_id,
             session_id,
-            m1: BASE64_STANDARD.encode(m1),
+            m1: encoding::to_base64(m1),
         };
         self.post("/users/srp/verify-session", &body).await
     }
@@ -192,9 +192,7 @@ fn yes() -> bool {
 
 fn base64_bytes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    BASE64_STANDARD
-        .decode(text)
-        .map_err(|_| serde::de::Error::custom("base64 expected"))
+    encoding::from_base64(&text).map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]
