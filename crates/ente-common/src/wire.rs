@@ -1,7 +1,8 @@
 //! What the server sends, spelled as it spells it.
 //!
-//! These structs only read: what has to be kept is kept as the text that was served. They are tolerant on
-//! purpose. Only IDs must be there; everything else may be missing or null, and unknown members are ignored,
+//! These structs only read: what has to be kept is kept as the text that was served. They are tolerant on purpose.
+//! Only IDs and the lists themselves must be there (an answer without its list is not an empty list); everything
+//! else may be missing or null, and unknown members are ignored,
 //! so that one odd entry never costs a whole page. Lists take the type of their entries as a parameter: read a
 //! page as `DiffPage<Box<RawValue>>` first to keep the text of each entry and to survive a broken one.
 
@@ -14,7 +15,7 @@ use crate::id::Version;
 #[serde(bound(deserialize = "T: Deserialize<'de>"))]
 pub struct Collections<T = Collection> {
     /// Owned collections, then those shared with the caller; tombstones included.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     pub collections: Vec<T>,
 }
 
@@ -23,7 +24,7 @@ pub struct Collections<T = Collection> {
 #[serde(bound(deserialize = "T: Deserialize<'de>"), rename_all = "camelCase")]
 pub struct DiffPage<T = FileEntry> {
     /// Entries in ascending order of their time; order within equal times is arbitrary.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     pub diff: Vec<T>,
     /// Whether to ask again from the last time of this page.
     #[serde(default, deserialize_with = "or_default")]

@@ -1,54 +1,36 @@
 //! Listing a library. Entries stay as served: they are ciphertext to whoever holds no keys, and
 //! members that this build does not know must survive.
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{ApiError, Client};
-
-/// One page of a collection's changes.
-#[derive(Debug)]
-pub struct DiffPage {
-    /// File entries in ascending `updationTime`, each one a JSON object exactly as served.
-    pub entries: Vec<Box<RawValue>>,
-    /// Whether to ask again from the highest `updationTime` seen. An empty page ends the listing
-    /// whatever this says.
-    pub has_more: bool,
-}
+use crate::wire::{Collections, DiffPage};
 
 impl Client {
     /// All collections that the account owns or that are shared with it, tombstones included, each
     /// one a JSON object exactly as served.
     pub async fn collections(&self) -> Result<Vec<Box<RawValue>>, ApiError> {
-        #[derive(Deserialize)]
-        struct Body {
-            // A list that the server never filled is `null`.
-            collections: Option<Vec<Box<RawValue>>>,
-        }
-        let body: Body = self.get("/collections/v2", &[("sinceTime", "0")]).await?;
-        Ok(body.collections.unwrap_or_default())
+        let query = [("sinceTime", "0")];
+        let answer: Collections<_> = self.get("/collections/v2", &query).await?;
+        Ok(answer.collections)
     }
 
     /// The entries of a collection that changed after `since_us` (microseconds of the Unix epoch;
-    /// 0 lists everything).
+    /// 0 lists everything), each one a JSON object exactly as served.
     ///
-    /// [`NotFound`](super::ErrorKind::NotFound): the collection is deleted or no longer shared.
-    pub async fn diff(&self, collection: i64, since_us: i64) -> Result<DiffPage, ApiError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Body {
-            diff: Option<Vec<Box<RawValue>>>,
-            has_more: bool,
-        }
+    /// If the page has more, ask again from the highest `updationTime` seen; an empty page ends the
+    /// listing whatever it says. [`NotFound`](super::ErrorKind::NotFound): the collection is
+    /// deleted or no longer shared.
+    pub async fn diff(
+        &self,
+        collection: i64,
+        since_us: i64,
+    ) -> Result<DiffPage<Box<RawValue>>, ApiError> {
         let query = [
             ("collectionID", &*collection.to_string()),
             ("sinceTime", &*since_us.to_string()),
         ];
-        let body: Body = self.get("/collections/v2/diff", &query).await?;
-        Ok(DiffPage {
-            entries: body.diff.unwrap_or_default(),
-            has_more: body.has_more,
-        })
+        self.get("/collections/v2/diff", &query).await
     }
 }
 
@@ -63,7 +45,7 @@ mod tests {
         let page = format!(r#"{{"diff":[{entry}],"hasMore":true}}"#);
         let server = TestServer::start([Canned::new(200).body(&page)]);
         let page = server.client_with_token().diff(7, 12).await.unwrap();
-        assert_eq!(page.entries[0].get(), entry);
+        assert_eq!(page.diff[0].get(), entry);
         assert!(page.has_more);
         let request = &server.requests()[0];
         assert!(request.starts_with("GET /collections/v2/diff?collectionID=7&sinceTime=12 "));

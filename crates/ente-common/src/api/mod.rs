@@ -27,7 +27,6 @@ use serde::de::DeserializeOwned;
 pub use account::{Authorization, SecondFactor, Session, SrpAttributes, SrpSession};
 pub use endpoint::{Endpoint, EndpointError, PRODUCTION};
 pub use error::{Answer, ApiError, ErrorKind};
-pub use library::DiffPage;
 pub use object::{Fetched, ObjectBody};
 pub use retry::Retry;
 
