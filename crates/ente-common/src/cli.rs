@@ -1,7 +1,7 @@
 //! The frame of every tool: shared options, streams, signals, and the one place where a run becomes an exit code.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader, IsTerminal as _};
+use std::io::{self, BufRead, BufReader, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -89,6 +89,8 @@ pub struct Io {
     pub input: Box<dyn BufRead + Send>,
     /// Standard output: records.
     pub records: Writer,
+    /// Standard output too: text that was asked for in place of records, such as `--status`.
+    pub output: Box<dyn Write + Send>,
     /// Standard error and the terminal.
     pub ui: Ui,
     /// Set when the run is to stop.
@@ -117,7 +119,8 @@ impl Io {
         };
         Self {
             input: Box::new(BufReader::with_capacity(256 << 10, io::stdin())),
-            records: Writer::new(prints.then(|| Box::new(stdout) as _)),
+            records: Writer::new(prints.then(|| Box::new(io::stdout()) as _)),
+            output: Box::new(stdout),
             // In a pipe on a terminal the last stage owns the screen: the others would draw over it.
             ui: Ui::new(tool, common.quiet, stdout_is_pipe()),
             interrupt: on_signals(),
