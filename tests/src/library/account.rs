@@ -4,9 +4,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use serde_json::{Value, json};
 
-use super::decode;
 use super::golden::golden_folder;
-use crate::museum::totp;
+use super::seed::Seed;
+use super::{decode, encode, seal};
+use crate::museum::srp::verifier;
+use crate::museum::{totp, uuid};
+
+/// Limits of Argon2id for made-up accounts: low, so that tests that sign in are quick. Real accounts of this strength
+/// exist.
+const MEMORY_LIMIT: u32 = 8 * 1024 * 1024;
+const PASSES_LIMIT: u32 = 2;
+/// Real user IDs look like this one, beyond 32 bits.
+const FIRST_USER_ID: i64 = 1_580_559_962_386_000;
 
 /// An account with everything that a test may want to compare with, secrets included.
 #[derive(Debug, Clone)]
@@ -33,8 +42,18 @@ pub struct Account {
     pub(crate) srp_salt: Vec<u8>,
     pub(crate) srp_verifier: Vec<u8>,
     pub(crate) key_attributes: Value,
+    /// The recovery key.
+    pub recovery_key: [u8; 32],
+    tokens: Tokens,
+}
+
+/// Where tokens come from.
+#[derive(Debug, Clone)]
+enum Tokens {
     /// The only token of the golden account, whose sealed form is part of the data.
-    fixed_token: Option<Token>,
+    Fixed(Token),
+    /// A new one for each sign-in.
+    Fresh(Seed),
 }
 
 /// A session token, plain as the client sends it and sealed as the server hands it out.
@@ -67,7 +86,11 @@ impl Account {
             srp_salt: decode(&golden["srpAttributes"]["srpSalt"]),
             srp_verifier: decode(&golden["srpVerifier"]),
             key_attributes: with_every_member(&golden["keyAttributes"]),
-            fixed_token: Some(Token {
+            recovery_key: hex::decode(text(&golden["recoveryKey"]["hex"]))
+                .ok()
+                .and_then(|bytes| bytes.try_into().ok())
+                .expect("32 bytes in hex"),
+            tokens: Tokens::Fixed(Token {
                 plain: text(&golden["token"]),
                 sealed: text(&golden["encryptedToken"]),
             }),
@@ -79,14 +102,73 @@ impl Account {
         totp::code(&self.totp_secret, unix_s)
     }
 
-    /// The token of the next sign-in, made from `random` unless the account has one fixed token.
-    pub(crate) fn issue_token(&self, random: [u8; 32]) -> Token {
-        match &self.fixed_token {
-            Some(token) => token.clone(),
-            None => Token {
-                plain: URL_SAFE.encode(random),
-                sealed: String::new(),
-            },
+    /// An account made up from a seed, with a key pair, recovery key, verifier and second factor of its own.
+    pub(super) fn new(seed: Seed, email: &str, password: &str) -> Self {
+        let random_key = |label: &str| seed.bytes::<32>(label, &[]);
+        let wrap = |key: &[u8; 32], label: &str, plain: &[u8]| {
+            let nonce = seed.bytes(label, &[]);
+            (encode(seal::secretbox(key, nonce, plain)), encode(nonce))
+        };
+        let kek_salt = seed.bytes::<16>("kek salt", &[]);
+        let kek = seal::kek(password, &kek_salt, MEMORY_LIMIT, PASSES_LIMIT);
+        let master_key = random_key("master key");
+        let recovery_key = random_key("recovery key");
+        let secret_key = random_key("secret key");
+        let public_key = *crypto_box::SecretKey::from(secret_key)
+            .public_key()
+            .as_bytes();
+        let (encrypted_key, key_nonce) = wrap(&kek, "master key nonce", &master_key);
+        let (encrypted_secret, secret_nonce) = wrap(&master_key, "secret key nonce", &secret_key);
+        let (recovered, recovered_nonce) = wrap(&recovery_key, "recovered nonce", &master_key);
+        let (recovery, recovery_nonce) = wrap(&master_key, "recovery nonce", &recovery_key);
+        let srp_user_id = uuid(seed.bytes("srp user", &[]));
+        let srp_salt = seed.bytes::<16>("srp salt", &[]);
+        let user_number = i64::from(u32::from_le_bytes(seed.bytes("user", &[])));
+        Self {
+            user_id: FIRST_USER_ID + user_number,
+            email: email.to_lowercase(),
+            password: password.to_owned(),
+            totp_enabled: false,
+            totp_secret: seed.bytes::<20>("totp", &[]).to_vec(),
+            email_mfa: false,
+            master_key,
+            secret_key,
+            public_key,
+            srp_verifier: verifier(&srp_user_id, &seal::login_key(&kek), &srp_salt).to_vec(),
+            srp_user_id,
+            srp_salt: srp_salt.to_vec(),
+            key_attributes: with_every_member(&json!({
+                "kekSalt": encode(kek_salt),
+                "encryptedKey": encrypted_key,
+                "keyDecryptionNonce": key_nonce,
+                "publicKey": encode(public_key),
+                "encryptedSecretKey": encrypted_secret,
+                "secretKeyDecryptionNonce": secret_nonce,
+                "memLimit": MEMORY_LIMIT,
+                "opsLimit": PASSES_LIMIT,
+                "masterKeyEncryptedWithRecoveryKey": recovered,
+                "masterKeyDecryptionNonce": recovered_nonce,
+                "recoveryKeyEncryptedWithMasterKey": recovery,
+                "recoveryKeyDecryptionNonce": recovery_nonce,
+            })),
+            recovery_key,
+            tokens: Tokens::Fresh(seed),
+        }
+    }
+
+    /// The token of sign-in number `sign_in`.
+    pub(crate) fn issue_token(&self, sign_in: i64) -> Token {
+        match &self.tokens {
+            Tokens::Fixed(token) => token.clone(),
+            Tokens::Fresh(seed) => {
+                let raw = seed.bytes::<32>("token", &[sign_in]);
+                let random = seed.stream("token seal", &[sign_in]);
+                let sealed = seal::sealed_box(&self.public_key, random, &raw);
+                Token {
+                    plain: URL_SAFE.encode(raw),
+                    sealed: encode(sealed),
+                }
+            }
         }
     }
 
@@ -94,7 +176,7 @@ impl Account {
     pub(crate) fn srp_attributes(&self) -> Value {
         json!({
             "srpUserID": self.srp_user_id,
-            "srpSalt": super::encode(&self.srp_salt),
+            "srpSalt": encode(&self.srp_salt),
             "memLimit": self.key_attributes["memLimit"],
             "opsLimit": self.key_attributes["opsLimit"],
             "kekSalt": self.key_attributes["kekSalt"],

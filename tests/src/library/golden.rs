@@ -165,8 +165,9 @@ impl Stored for Golden {
             .ok_or(Denied::NotFound)
     }
 
-    fn bytes(&self, key: ObjectKey) -> Option<Bytes> {
-        fs::read(Self::path(key)).ok().map(Bytes::from)
+    fn bytes(&self, key: ObjectKey) -> Option<Box<dyn FnOnce() -> Bytes + Send>> {
+        let bytes = fs::read(Self::path(key)).ok()?;
+        Some(Box::new(|| bytes.into()))
     }
 
     fn sizes(&self, file: i64) -> Option<(i64, i64)> {

@@ -1,10 +1,23 @@
 //! One account as the server stores it.
 //!
 //! A [`Library`] answers what the wire asks for: collections, what changed in them, the trash, encrypted objects.
-//! Where it comes from is its own affair: [`golden`] is data as it lies on disk.
+//! Where that comes from is its own affair: [`Library::golden`] is data as it lies on disk; [`Library::empty`] and
+//! [`Library::generate`] are made up from a seed, and can be changed and looked into through [`Live`].
 
 mod account;
+mod albums;
+mod content;
+mod files;
+mod generate;
 mod golden;
+mod media;
+mod model;
+mod seal;
+mod seed;
+#[cfg(test)]
+mod tests;
+mod view;
+mod wire;
 
 use std::collections::BTreeMap;
 
@@ -14,9 +27,16 @@ use bytes::Bytes;
 use serde_json::Value;
 
 pub use account::{Account, Token};
+pub use content::Content;
+pub use generate::GenerateOptions;
 pub use golden::GoldenState;
+pub use media::Picture;
+pub use model::{Action, Kind, Live, NewFile, User, Visibility};
+pub use seal::Framing;
+pub use view::{AlbumView, FileView};
 
 use golden::Golden;
+use seed::Seed;
 
 /// One account and everything that it may see.
 pub struct Library {
@@ -27,6 +47,7 @@ pub struct Library {
 
 enum Source {
     Golden(Golden),
+    Live(Box<Live>),
 }
 
 /// Which of a file's two objects.
@@ -76,8 +97,8 @@ pub(crate) trait Stored {
     fn trash_row(&self, file: i64) -> Value;
     /// The current object of a file that the account may read.
     fn object(&self, file: i64, part: Part) -> Result<ObjectKey, Denied>;
-    /// The encrypted bytes of any version that ever existed.
-    fn bytes(&self, key: ObjectKey) -> Option<Bytes>;
+    /// A recipe for the encrypted bytes of any version that ever existed; it may take a while.
+    fn bytes(&self, key: ObjectKey) -> Option<Box<dyn FnOnce() -> Bytes + Send>>;
     /// Encrypted sizes (file, thumbnail) of an owned file; `None` for a file of somebody else.
     fn sizes(&self, file: i64) -> Option<(i64, i64)>;
 }
@@ -96,6 +117,50 @@ impl Library {
         }
     }
 
+    /// An account without any collection, everything about it derived from `seed`.
+    pub fn empty(seed: u64, email: &str, password: &str) -> Self {
+        let seed = Seed::new(seed);
+        let account = Account::new(seed, email, password);
+        let live = Live::new(seed, &account);
+        Self {
+            account,
+            source: Source::Live(Box::new(live)),
+            patches: BTreeMap::new(),
+        }
+    }
+
+    /// A made-up account with photos, videos and live photos in albums, as many as asked for; contents are made when
+    /// they are asked for, so memory does not grow with their size.
+    pub fn generate(options: &GenerateOptions) -> Self {
+        let mut library = Self::empty(options.seed, &options.email, &options.password);
+        generate::fill(library.live_mut(), Seed::new(options.seed), options);
+        library
+    }
+
+    /// The contents of a made-up account, to look into.
+    ///
+    /// # Panics
+    ///
+    /// If this is the golden account.
+    pub fn live(&self) -> &Live {
+        match &self.source {
+            Source::Live(live) => live,
+            Source::Golden(_) => panic!("the golden account is ciphertext only"),
+        }
+    }
+
+    /// The contents of a made-up account, to change.
+    ///
+    /// # Panics
+    ///
+    /// If this is the golden account.
+    pub fn live_mut(&mut self) -> &mut Live {
+        match &mut self.source {
+            Source::Live(live) => live,
+            Source::Golden(_) => panic!("the golden account cannot be changed, only switched"),
+        }
+    }
+
     /// Moves the golden account to another state.
     ///
     /// # Panics
@@ -104,6 +169,7 @@ impl Library {
     pub fn switch_to(&mut self, state: GoldenState) {
         match &mut self.source {
             Source::Golden(golden) => *golden = Golden::load(state),
+            Source::Live(_) => panic!("a made-up account has no golden states"),
         }
     }
 
@@ -129,6 +195,7 @@ impl Library {
     pub(crate) fn stored(&self) -> &dyn Stored {
         match &self.source {
             Source::Golden(golden) => golden,
+            Source::Live(live) => &**live,
         }
     }
 
@@ -178,23 +245,4 @@ pub(crate) fn decode(value: &Value) -> Vec<u8> {
 /// The bytes of standard base64 with padding; `None` for anything else.
 pub(crate) fn decode_text(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_patch_replaces_adds_and_removes() {
-        let mut row = json!({"id": 1, "metadata": {"encryptedData": "x", "size": 0}, "info": {}});
-        merge(
-            &mut row,
-            &json!({"metadata": {"encryptedData": "-"}, "info": null, "action": "REMOVE"}),
-        );
-        assert_eq!(
-            row,
-            json!({"id": 1, "metadata": {"encryptedData": "-", "size": 0}, "action": "REMOVE"})
-        );
-    }
 }

@@ -13,7 +13,7 @@ use super::answer::{ApiError, BAD_REQUEST, NOT_FOUND, RATE_LIMITED};
 use super::server::{Shared, random};
 use super::session::{Params, Session};
 use super::srp::Exchange;
-use super::totp;
+use super::{totp, uuid};
 use crate::library::{Account, Token, decode_text, encode};
 
 /// Wrong proofs that one SRP session takes.
@@ -154,7 +154,7 @@ pub(crate) async fn create_session(
         verified: false,
         created_at_s: now_s,
     };
-    let id = session_id();
+    let id = uuid(random());
     auth.srp.insert(id.clone(), session);
     Ok(Json(json!({"sessionID": id, "srpB": b})))
 }
@@ -261,7 +261,7 @@ impl Shared {
     }
 
     fn open_code_session(&self, account: usize) -> String {
-        let id = session_id();
+        let id = uuid(random());
         let created_at_s = self.options.clock.now_s();
         let session = CodeSession {
             account,
@@ -296,17 +296,4 @@ fn members<const N: usize>(body: &[u8], names: [&str; N]) -> Result<[String; N],
             .to_owned();
     }
     Ok(values)
-}
-
-/// A random identifier in the form of a UUID.
-fn session_id() -> String {
-    let digits = hex::encode(random::<16>());
-    format!(
-        "{}-{}-{}-{}-{}",
-        &digits[..8],
-        &digits[8..12],
-        &digits[12..16],
-        &digits[16..20],
-        &digits[20..]
-    )
 }

@@ -15,7 +15,7 @@ mod log;
 mod paging;
 mod server;
 mod session;
-mod srp;
+pub(crate) mod srp;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -185,4 +185,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Sixteen bytes in the form of a UUID.
+pub(crate) fn uuid(bytes: [u8; 16]) -> String {
+    let digits = hex::encode(bytes);
+    let (a, b, c) = (&digits[..8], &digits[8..12], &digits[12..16]);
+    format!("{a}-{b}-{c}-{}-{}", &digits[16..20], &digits[20..])
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::extract::{Request, State};
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) store_url: String,
     libraries: Mutex<Vec<Library>>,
     auth: Mutex<Auth>,
+    sign_ins: AtomicI64,
 }
 
 impl Shared {
@@ -41,7 +43,8 @@ impl Shared {
 
     /// Makes a session for an account, of the photos app.
     pub(crate) fn issue_token(&self, account: usize) -> Token {
-        let token = self.libraries()[account].account().issue_token(random());
+        let sign_in = self.sign_ins.fetch_add(1, Ordering::Relaxed);
+        let token = self.libraries()[account].account().issue_token(sign_in);
         self.auth()
             .admit(&token, account, self.options.clock.now_s());
         token
@@ -63,6 +66,7 @@ pub(crate) async fn listen(
         store_url: format!("http://{}", store.local_addr()?),
         libraries: Mutex::new(vec![library]),
         auth: Mutex::default(),
+        sign_ins: AtomicI64::new(1),
     });
     for (listener, origin, router) in [
         (api, Origin::Api, api_routes()),

@@ -91,7 +91,6 @@ impl Exchange {
 }
 
 /// What registration stores for a user: `g^x`, with `x` from the salt, the SRP user ID and the login sub-key.
-#[cfg(test)]
 pub(crate) fn verifier(srp_user_id: &str, login_key: &[u8; 16], salt: &[u8]) -> [u8; NUMBER_BYTES] {
     let inner = hash(&[srp_user_id.as_bytes(), b":", login_key]);
     let x = U256::from_be_slice(&hash(&[salt, &inner]));

@@ -12,9 +12,9 @@ use axum::response::Response;
 use sha2::{Digest, Sha256};
 
 use super::answer::{store_error, with_type};
-use super::lock;
 use super::log::Served;
 use super::server::Shared;
+use super::{lock, uuid};
 use crate::library::ObjectKey;
 
 /// Signs links, and knows which object each path stands for. Paths are never forgotten: an old link goes on serving
@@ -94,15 +94,8 @@ impl Shared {
 
 /// The name of an object in the bucket, in the form of a UUID. A new version has a new name.
 fn object_name(user_id: i64, key: ObjectKey) -> String {
-    let digest = hex::encode(Sha256::digest(format!("{user_id} {key:?}")));
-    format!(
-        "{}-{}-4{}-8{}-{}",
-        &digest[..8],
-        &digest[8..12],
-        &digest[13..16],
-        &digest[17..20],
-        &digest[20..32]
-    )
+    let digest = Sha256::digest(format!("{user_id} {key:?}"));
+    uuid(digest[..16].try_into().expect("half of 32 bytes"))
 }
 
 /// Answers every request to the store.
@@ -119,27 +112,19 @@ pub(crate) async fn serve_object(State(shared): State<Arc<Shared>>, request: Req
         return store_error(StatusCode::FORBIDDEN, code, message);
     }
     let found = shared.links.object(path);
-    let object = match found {
-        // Encrypting a large object takes a while: not on the thread that serves connections.
-        Some((account, key)) => {
-            let shared = Arc::clone(&shared);
-            let read = move || {
-                shared.libraries()[account]
-                    .stored()
-                    .bytes(key)
-                    .map(|bytes| (key, bytes))
-            };
-            tokio::task::spawn_blocking(read).await.ok().flatten()
-        }
-        None => None,
-    };
-    let Some((key, bytes)) = object else {
+    let recipe = found
+        .and_then(|(account, key)| Some((key, shared.libraries()[account].stored().bytes(key)?)));
+    let Some((key, recipe)) = recipe else {
         return store_error(
             StatusCode::NOT_FOUND,
             "NoSuchKey",
             "The specified key does not exist.",
         );
     };
+    // Encrypting a large object takes a while: not on the threads that serve connections.
+    let bytes = tokio::task::spawn_blocking(recipe)
+        .await
+        .expect("encryption does not panic");
     let range = request
         .headers()
         .get(RANGE)

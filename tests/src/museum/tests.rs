@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Clock, Museum, Options, Origin};
-use crate::library::{GoldenState, Library, Part};
+use crate::library::{Content, GenerateOptions, GoldenState, Library, NewFile, Part};
 
 /// An answer as it came.
 #[derive(Debug)]
@@ -346,4 +346,80 @@ fn ten_unverified_sessions_lock_the_route() {
     assert_eq!(answer.json()["code"], "TOO_MANY_UNVERIFIED_SESSIONS");
     museum.clock().advance(Duration::from_secs(3600));
     assert_eq!(post(&museum, "/users/srp/create-session", body).status, 200);
+}
+
+#[test]
+fn a_generated_library_comes_whole_through_small_pages() {
+    let generate = GenerateOptions {
+        files: 120,
+        albums: 3,
+        ..GenerateOptions::default()
+    };
+    let options = Options {
+        page_size: 7,
+        ..Options::default()
+    };
+    let museum = Museum::start(Library::generate(&generate), options);
+    let token = museum.issue_token();
+    let api = museum.api_url();
+    let mut seen = std::collections::BTreeSet::new();
+    for album in museum.with_library(|library| library.live().albums()) {
+        let mut since = 0;
+        let mut listed = std::collections::BTreeMap::new();
+        loop {
+            let url = format!(
+                "{api}/collections/v2/diff?collectionID={}&sinceTime={since}",
+                album.id
+            );
+            let page = get(&url, &token).json();
+            for row in page["diff"].as_array().unwrap() {
+                since = since.max(row["updationTime"].as_i64().unwrap());
+                listed.insert(row["id"].as_i64().unwrap(), row["isDeleted"] == false);
+            }
+            if page["hasMore"] == false {
+                break;
+            }
+        }
+        let live: Vec<i64> = listed
+            .into_iter()
+            .filter(|(_, live)| *live)
+            .map(|(id, _)| id)
+            .collect();
+        assert_eq!(
+            live,
+            album.files.iter().map(|file| file.id).collect::<Vec<_>>()
+        );
+        seen.extend(live);
+    }
+    let trashed = museum.with_library(|library| library.live().trashed());
+    assert_eq!(seen.len() + trashed.len(), 120);
+}
+
+#[test]
+fn a_large_group_of_equal_times_is_one_page() {
+    let mut library = Library::empty(1, "ada@example.org", "pw");
+    let album = library.live_mut().at(1_000, |live| {
+        let album = live.create_album("Moved at once");
+        for number in 0..2_600 {
+            let content = Content::Bytes(0, vec![0; number % 7].into());
+            live.upload(album, NewFile::new("x.jpg", content));
+        }
+        album
+    });
+    let museum = Museum::start(library, Options::default());
+    let token = museum.issue_token();
+    let diff = |since: i64| {
+        let api = museum.api_url();
+        get(
+            &format!("{api}/collections/v2/diff?collectionID={album}&sinceTime={since}"),
+            &token,
+        )
+        .json()
+    };
+    let first = diff(0);
+    assert_eq!(
+        (first["diff"].as_array().unwrap().len(), &first["hasMore"]),
+        (2_600, &json!(true))
+    );
+    assert_eq!(diff(1_000), json!({"diff": [], "hasMore": false}));
 }
