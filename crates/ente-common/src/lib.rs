@@ -20,5 +20,8 @@ pub mod disk;
 pub mod manifest;
 pub mod ui;
 
+#[cfg(feature = "keystore")]
+pub mod keystore;
+
 #[cfg(feature = "api")]
 pub mod api;

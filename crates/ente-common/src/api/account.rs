@@ -1,12 +1,13 @@
 //! Signing in, asking whether a session is still good, signing out.
 //!
-//! Keys and proofs come and go as bytes or as served; what they mean is the login's business.
+//! Keys and proofs come and go as bytes or ciphertext; what they mean is the login's business.
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::Value;
 
 use super::{ApiError, Client, ErrorKind};
 use crate::encoding;
+use crate::wire::KeyAttributes;
 
 /// What the server knows about an account before any proof: public parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -48,8 +49,8 @@ pub struct SrpSession {
 pub struct Authorization {
     /// The user ID.
     pub id: i64,
-    /// As served. Absent while a second factor is due, or when the account has no keys.
-    pub key_attributes: Option<Box<RawValue>>,
+    /// Absent while a second factor is due, or when the account has no keys.
+    pub key_attributes: Option<KeyAttributes>,
     /// The token in a sealed box, in base64; absent likewise.
     pub encrypted_token: Option<String>,
     /// The server's own proof, in base64; only in answers to [`Client::srp_verify`].
@@ -90,8 +91,9 @@ impl Authorization {
 pub struct Session {
     /// False for an account whose sign-up was never finished: it has nothing to export.
     pub has_set_keys: bool,
-    /// As served: ciphertext that, with the password, opens everything.
-    pub key_attributes: Option<Box<RawValue>>,
+    /// As served: ciphertext that, with the password, opens everything. Null without keys.
+    #[serde(default)]
+    pub key_attributes: Value,
 }
 
 impl Client {

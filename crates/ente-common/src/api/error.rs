@@ -9,6 +9,8 @@ use reqwest::Response;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 
+use crate::exit::{Exit, Failure};
+
 /// The largest error body that is looked at.
 const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 
@@ -208,6 +210,45 @@ impl fmt::Display for ApiError {
 }
 
 impl std::error::Error for ApiError {}
+
+impl From<ApiError> for Failure {
+    /// What ends a run in which the whole session, not one item, is in question.
+    fn from(error: ApiError) -> Self {
+        let (exit, what, hint) = match error.kind {
+            ErrorKind::Unauthorized => (
+                Exit::NotSignedIn,
+                "the server does not accept the session any more",
+                "sign in again with `ente-login EMAIL`",
+            ),
+            ErrorKind::Untrusted => (
+                Exit::Unreachable,
+                "the server cannot prove who it is",
+                "name the certificate of a self-hosted server with `--ca-file FILE`",
+            ),
+            ErrorKind::Unreachable => (
+                Exit::Unreachable,
+                "the server is out of reach",
+                "check the network and the address of the server, then run the same command again",
+            ),
+            _ if error.is_transient() => (
+                Exit::Unreachable,
+                "the server cannot serve us now",
+                "run the same command again later",
+            ),
+            ErrorKind::Protocol(_) | ErrorKind::TooLarge => (
+                Exit::Failed,
+                "the server's answer makes no sense",
+                "check that the address is that of an Ente API server",
+            ),
+            _ => (
+                Exit::Failed,
+                "the server refused a request",
+                "if it goes on, report it with the line above",
+            ),
+        };
+        Failure::new(exit, what).cause(&error).hint(hint)
+    }
+}
 
 /// The last error of the chain: `Connection refused (os error 111)` rather than three layers of
 /// `error sending request`.

@@ -30,6 +30,7 @@ pub use error::{Answer, ApiError, ErrorKind};
 pub use object::{Fetched, ObjectBody};
 pub use retry::Retry;
 
+use crate::exit::{Exit, Failure, chain};
 use crate::token::Token;
 
 /// Which app's data the session is for; a token is only valid together with it.
@@ -86,6 +87,14 @@ pub enum ConnectionError {
     /// The platform's certificate store cannot be used, or a certificate cannot.
     #[error("cannot set up TLS")]
     Tls(#[from] reqwest::Error),
+}
+
+impl From<ConnectionError> for Failure {
+    fn from(error: ConnectionError) -> Self {
+        Failure::new(Exit::Failed, "cannot prepare the connection")
+            .cause(chain(&error))
+            .hint("check the file that `--ca-file` or `ENTE_CA_FILE` names")
+    }
 }
 
 /// A client of one server, with or without a session. Cheap to clone; connections are shared.
