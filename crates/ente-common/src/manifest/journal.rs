@@ -107,42 +107,95 @@ pub fn parse_fact<T: DeserializeOwned>(line: &[u8]) -> Result<T, serde_json::Err
 ///
 /// # Errors
 /// When the file cannot be read, is of a newer format or damaged.
-pub fn read<F: Facts>(path: &Path, mut each: impl FnMut(F)) -> Result<(), JournalError> {
-    let io = |source| JournalError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(io(error)),
-    };
-    let mut reader = BufReader::with_capacity(256 << 10, file);
-    let mut line = Vec::new();
-    let mut number = 0;
-    while read_line(&mut reader, &mut line).map_err(io)? {
-        number += 1;
-        let damaged = |source| JournalError::Damaged {
-            path: path.to_owned(),
-            line: number,
-            source,
-        };
-        if number == 1 {
-            let head: Head = serde_json::from_slice(&line).map_err(damaged)?;
-            if head.format > FORMAT {
-                return Err(JournalError::TooNew {
-                    path: path.to_owned(),
-                    found: head.format,
-                });
-            }
-            continue;
-        }
-        let kind = kind_of(&line).map_err(damaged)?;
-        if let Some(fact) = F::parse(&kind, &line).map_err(damaged)? {
-            each(fact);
+pub fn read<F: Facts>(path: &Path, each: impl FnMut(F)) -> Result<(), JournalError> {
+    Follow::at(path.to_owned()).catch_up(each)
+}
+
+/// Follows a file that its writer goes on appending to: each [`catch_up`](Follow::catch_up) reads what came since.
+#[derive(Debug)]
+pub struct Follow {
+    path: PathBuf,
+    reader: Option<BufReader<File>>,
+    line: Vec<u8>,
+    /// Lines read so far, and where the last of them ends.
+    number: u64,
+    end: u64,
+}
+
+impl Follow {
+    /// Follows the file of these facts from the first one; it need not be there yet.
+    pub fn new<F: Facts>(state_dir: &Path) -> Self {
+        Self::at(state_dir.join(format!("{}.jsonl", F::FILE)))
+    }
+
+    fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            reader: None,
+            line: Vec::new(),
+            number: 0,
+            end: 0,
         }
     }
-    Ok(())
+
+    /// Reads the whole facts that came since the last time.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is of a newer format or damaged.
+    pub fn catch_up<F: Facts>(&mut self, mut each: impl FnMut(F)) -> Result<(), JournalError> {
+        let Self {
+            path,
+            reader,
+            line,
+            number,
+            end,
+        } = self;
+        let io = |source| JournalError::Io {
+            path: path.clone(),
+            source,
+        };
+        let reader = match reader {
+            Some(reader) => reader,
+            None => match File::open(&path) {
+                Ok(file) => reader.insert(BufReader::with_capacity(256 << 10, file)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(io(error)),
+            },
+        };
+        while read_line(reader, line).map_err(io)? {
+            *number += 1;
+            *end += line.len() as u64 + 1;
+            if let Some(fact) = parse_line(path, *number, line)? {
+                each(fact);
+            }
+        }
+        if !line.is_empty() {
+            // The rest of this line may come yet, or its writer starts afresh here: read it again next time.
+            reader.seek(SeekFrom::Start(*end)).map_err(io)?;
+        }
+        Ok(())
+    }
+}
+
+/// The fact of a line; `None` for the head and for kinds that this build does not know.
+fn parse_line<F: Facts>(path: &Path, number: u64, line: &[u8]) -> Result<Option<F>, JournalError> {
+    let damaged = |source| JournalError::Damaged {
+        path: path.to_owned(),
+        line: number,
+        source,
+    };
+    if number == 1 {
+        let head: Head = serde_json::from_slice(line).map_err(damaged)?;
+        if head.format > FORMAT {
+            return Err(JournalError::TooNew {
+                path: path.to_owned(),
+                found: head.format,
+            });
+        }
+        return Ok(None);
+    }
+    let kind = kind_of(line).map_err(damaged)?;
+    F::parse(&kind, line).map_err(damaged)
 }
 
 /// Reads one whole line without its line feed; `false` at the end or at a torn line.
@@ -327,6 +380,39 @@ mod tests {
         journal.append(&setting("three"));
         journal.flush().unwrap();
         assert_eq!(values(&path), ["spool", "keep", "three"]);
+    }
+
+    #[test]
+    fn a_follower_sees_what_comes_later_and_forgets_a_torn_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut follow = Follow::new::<PullFact>(dir.path());
+        let mut news = || {
+            let mut values = Vec::new();
+            follow
+                .catch_up(|fact| {
+                    if let PullFact::Setting(setting) = fact {
+                        values.push(setting.value);
+                    }
+                })
+                .unwrap();
+            values
+        };
+        assert!(news().is_empty(), "not there yet");
+        let mut journal = Journal::open(dir.path(), "pull").unwrap();
+        journal.append(&setting("one"));
+        journal.flush().unwrap();
+        assert_eq!(news(), ["one"]);
+        let mut file = OpenOptions::new()
+            .append(true)
+            .open(dir.path().join("pull.jsonl"))
+            .unwrap();
+        file.write_all(b"{\"fact\":\"sett").unwrap();
+        assert!(news().is_empty());
+        let mut journal = Journal::open(dir.path(), "pull").unwrap();
+        journal.append(&setting("two"));
+        journal.flush().unwrap();
+        assert_eq!(news(), ["two"]);
+        assert!(news().is_empty());
     }
 
     #[test]
