@@ -10,6 +10,8 @@
 mod answer;
 mod auth;
 mod clock;
+mod faults;
+mod harm;
 mod listing;
 mod log;
 mod paging;
@@ -30,6 +32,7 @@ use tokio::runtime::Runtime;
 use crate::library::{Library, Part};
 
 pub use clock::Clock;
+pub use faults::{Conditions, Fault, Match};
 pub use log::{Origin, Request, Served};
 
 use server::Shared;
@@ -134,6 +137,21 @@ impl Museum {
     /// Ends every session, as a password change does.
     pub fn revoke_tokens(&self) {
         self.shared.auth().revoke_all();
+    }
+
+    /// From now on does this to the next `times` requests that fit, or with `None` to all of them.
+    pub fn inject(&self, matches: Match, fault: Fault, times: Option<usize>) {
+        self.shared.harm.faults.inject(matches, fault, times);
+    }
+
+    /// Takes back all faults. Conditions stay.
+    pub fn clear_faults(&self) {
+        self.shared.harm.faults.clear();
+    }
+
+    /// Sets what every request meets from now on.
+    pub fn set_conditions(&self, conditions: Conditions) {
+        *lock(&self.shared.harm.conditions) = conditions;
     }
 
     /// Every request since the start or the last [`Museum::reset_log`], in order of arrival.

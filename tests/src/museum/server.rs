@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::answer::NOT_FOUND;
 use super::auth::{self, Auth};
+use super::harm::{self, Harm};
 use super::log::{Log, Origin, Served};
 use super::store::{self, Links};
 use super::{Options, listing, lock};
@@ -25,6 +26,7 @@ use crate::library::{Library, Token};
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) log: Log,
+    pub(crate) harm: Harm,
     pub(crate) links: Links,
     pub(crate) store_url: String,
     libraries: Mutex<Vec<Library>>,
@@ -62,6 +64,7 @@ pub(crate) async fn listen(
     let shared = Arc::new(Shared {
         options,
         log: Log::default(),
+        harm: Harm::default(),
         links: Links::new(random()),
         store_url: format!("http://{}", store.local_addr()?),
         libraries: Mutex::new(vec![library]),
@@ -123,7 +126,7 @@ async fn in_front(State(front): State<Front>, request: Request, next: Next) -> R
     let mut response = if front.origin == Origin::Api && request.method() == Method::HEAD {
         NOT_FOUND.into_response()
     } else {
-        next.run(request).await
+        harm::answer(&front.shared, front.origin, request, next).await
     };
     if front.origin == Origin::Api {
         let id = HeaderValue::from_str(&format!("ser_{number:016x}")).expect("ASCII");

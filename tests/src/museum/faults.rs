@@ -1,0 +1,261 @@
+//! Misbehaviour on demand: which requests it meets, and what happens to them.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::lock;
+use super::log::Origin;
+use crate::library::{ObjectKey, Part};
+
+/// One way to misbehave.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// The answer starts that much later.
+    Latency(Duration),
+    /// The body comes at this many bytes per second.
+    Bandwidth(u64),
+    /// This status with the body that such an error has; nothing else happens.
+    Status(u16),
+    /// This answer; nothing else happens.
+    Answer {
+        /// Status code.
+        status: u16,
+        /// Value of `Content-Type`.
+        content_type: &'static str,
+        /// The whole body.
+        body: String,
+    },
+    /// 429, with `Retry-After` in seconds or without.
+    TooManyRequests {
+        /// Value of `Retry-After`.
+        retry_after_s: Option<u32>,
+    },
+    /// Not even a status line, and the connection stays open.
+    StallHeaders,
+    /// The body stops after so many bytes, and the connection stays open.
+    StallBody {
+        /// Bytes that are still sent.
+        after: usize,
+    },
+    /// The connection is closed after so many bytes of the body. What was asked for has happened nevertheless.
+    Cut {
+        /// Bytes that are still sent.
+        after: usize,
+    },
+    /// One byte is wrong. For objects the offset counts in the object, whatever range was asked for.
+    CorruptByte {
+        /// Where.
+        offset: u64,
+    },
+    /// The object store calls the link expired.
+    ExpiredLink,
+    /// `Content-Length` is off by so much.
+    WrongLength(i64),
+    /// A range that was asked for is overlooked: 200 with everything.
+    IgnoreRange,
+    /// 307 to the same URL.
+    RedirectLoop,
+    /// 307 to this URL.
+    RedirectTo(String),
+}
+
+/// Which requests a fault meets. All that is set must fit.
+#[derive(Debug, Clone, Default)]
+pub struct Match {
+    origin: Option<Origin>,
+    path: Option<String>,
+    object: Option<(i64, Part)>,
+    skip: usize,
+}
+
+impl Match {
+    /// Every request.
+    pub fn any() -> Self {
+        Self::default()
+    }
+
+    /// Every request to the API.
+    pub fn api() -> Self {
+        Self {
+            origin: Some(Origin::Api),
+            ..Self::default()
+        }
+    }
+
+    /// Every request to the object store.
+    pub fn store() -> Self {
+        Self {
+            origin: Some(Origin::Store),
+            ..Self::default()
+        }
+    }
+
+    /// Every request to the API for a link to this file's original.
+    pub fn download(file: i64) -> Self {
+        Self {
+            object: Some((file, Part::Original)),
+            ..Self::api()
+        }
+    }
+
+    /// Every request to the object store for the bytes of this file's original.
+    pub fn object(file: i64) -> Self {
+        Self {
+            object: Some((file, Part::Original)),
+            ..Self::store()
+        }
+    }
+
+    /// Every request to the object store for this file's thumbnail.
+    pub fn thumbnail(file: i64) -> Self {
+        Self {
+            object: Some((file, Part::Thumbnail)),
+            ..Self::store()
+        }
+    }
+
+    /// Only those whose path contains `part`, for instance `/collections/v2/diff`.
+    #[must_use]
+    pub fn path(mut self, part: &str) -> Self {
+        self.path = Some(part.to_owned());
+        self
+    }
+
+    /// Lets the first `requests` that fit go unharmed.
+    #[must_use]
+    pub fn skip(mut self, requests: usize) -> Self {
+        self.skip = requests;
+        self
+    }
+
+    fn fits(&self, origin: Origin, path: &str, object: Option<(i64, Part)>) -> bool {
+        self.origin.is_none_or(|wanted| wanted == origin)
+            && self
+                .path
+                .as_ref()
+                .is_none_or(|part| path.contains(part.as_str()))
+            && self.object.is_none_or(|wanted| object == Some(wanted))
+    }
+}
+
+/// What every request meets.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Conditions {
+    /// Each answer starts that much later.
+    pub latency: Duration,
+    /// Bytes per second that all bodies of the object store share.
+    pub bandwidth: Option<u64>,
+    /// Requests per second beyond which each port answers "too many".
+    pub max_requests_per_s: Option<usize>,
+}
+
+struct Rule {
+    matches: Match,
+    fault: Fault,
+    /// How often it still strikes; `None` for always.
+    left: Option<usize>,
+}
+
+/// The rules in force.
+#[derive(Default)]
+pub(crate) struct Faults(Mutex<Vec<Rule>>);
+
+impl Faults {
+    pub(crate) fn inject(&self, matches: Match, fault: Fault, times: Option<usize>) {
+        lock(&self.0).push(Rule {
+            matches,
+            fault,
+            left: times,
+        });
+    }
+
+    pub(crate) fn clear(&self) {
+        lock(&self.0).clear();
+    }
+
+    /// What happens to this request, in the order of injection. Each rule that fits is used up by one.
+    pub(crate) fn take(&self, origin: Origin, path: &str, stored: Option<ObjectKey>) -> Vec<Fault> {
+        let object = stored
+            .map(|key| (key.file, key.part))
+            .or_else(|| object_of_route(path));
+        let mut rules = lock(&self.0);
+        let mut taken = Vec::new();
+        for rule in rules
+            .iter_mut()
+            .filter(|rule| rule.matches.fits(origin, path, object))
+        {
+            if rule.matches.skip > 0 {
+                rule.matches.skip -= 1;
+            } else if rule.left != Some(0) {
+                rule.left = rule.left.map(|left| left - 1);
+                taken.push(rule.fault.clone());
+            }
+        }
+        taken
+    }
+}
+
+/// The object that a route of the API is about.
+fn object_of_route(path: &str) -> Option<(i64, Part)> {
+    let original = path
+        .strip_prefix("/files/download/")
+        .map(|id| (id, Part::Original));
+    let thumbnail = || {
+        path.strip_prefix("/files/preview/")
+            .map(|id| (id, Part::Thumbnail))
+    };
+    let (id, part) = original.or_else(thumbnail)?;
+    Some((id.parse().ok()?, part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_meet_what_they_name() {
+        let key = Some(ObjectKey {
+            file: 7,
+            part: Part::Original,
+            version: 1,
+        });
+        let (api, store, object) = (Origin::Api, Origin::Store, "/bucket/1/x");
+        let cases = [
+            (Match::any(), api, "/ping", None, true),
+            (Match::store(), api, "/ping", None, false),
+            (Match::api().path("diff"), api, "/trash/v2/diff", None, true),
+            (
+                Match::api().path("diff"),
+                api,
+                "/collections/v2",
+                None,
+                false,
+            ),
+            (Match::download(7), api, "/files/download/7", None, true),
+            (Match::download(7), api, "/files/preview/7", None, false),
+            (Match::object(7), api, "/files/download/7", None, false),
+            (Match::object(7), store, object, key, true),
+            (Match::object(8), store, object, key, false),
+            (Match::thumbnail(7), store, object, key, false),
+        ];
+        for (matches, origin, path, key, expected) in cases {
+            let faults = Faults::default();
+            faults.inject(matches.clone(), Fault::Status(500), Some(1));
+            assert_eq!(
+                !faults.take(origin, path, key).is_empty(),
+                expected,
+                "{matches:?} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_rule_skips_strikes_and_is_spent() {
+        let faults = Faults::default();
+        faults.inject(Match::any().skip(1), Fault::StallHeaders, Some(2));
+        let struck: Vec<bool> = (0..4)
+            .map(|_| !faults.take(Origin::Api, "/ping", None).is_empty())
+            .collect();
+        assert_eq!(struck, [false, true, true, false]);
+    }
+}
