@@ -1,5 +1,7 @@
 //! The facts of each file, as `docs/formats/manifest.md` defines them.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::Version;
@@ -72,6 +74,29 @@ facts! {
 
 fn no(flag: &bool) -> bool {
     !flag
+}
+
+/// Paths that may hold any bytes, in the form of records.
+mod path {
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::Value;
+
+    use crate::record::{path_from_value, path_to_value};
+
+    pub(super) fn serialize<S: Serializer>(
+        path: &Option<PathBuf>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        path.as_deref().map(path_to_value).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<PathBuf>, D::Error> {
+        Ok(path_from_value(&Value::deserialize(deserializer)?))
+    }
 }
 
 /// A setting of the export, stored at its first use by the tool that owns it.
@@ -400,6 +425,9 @@ pub struct Sidecar {
     /// A second one for importers stands beside it.
     #[serde(default, skip_serializing_if = "no")]
     pub second: bool,
+    /// How many times it was written here.
+    #[serde(default)]
+    pub n: u32,
     /// No longer there.
     #[serde(default, skip_serializing_if = "no")]
     pub gone: bool,
@@ -417,13 +445,16 @@ pub struct Finding {
     /// Index of the part.
     #[serde(default)]
     pub part: usize,
+    /// `sidecar` where it is about the part's sidecar; empty where it is about its content.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub what: String,
     /// The path of an `extra` file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
+    #[serde(default, with = "path", skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
     /// `missing`, `damaged`, `modified`, `sidecar-edited`, `extra` or `not-exported`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub class: String,
-    /// [`Placement::n`] when it was found.
+    /// [`Placement::n`] or [`Sidecar::n`] when it was found.
     #[serde(default)]
     pub n: u32,
     /// When, in microseconds.

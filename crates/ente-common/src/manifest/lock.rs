@@ -136,9 +136,14 @@ fn read(path: &Path) -> io::Result<Option<Holder>> {
 }
 
 impl Holder {
+    /// It holds the lock on another host, where nobody here can tell whether it lives.
+    pub fn is_foreign(&self) -> bool {
+        self.host != host()
+    }
+
     /// The process is known to be no more: it was of this host, and is not running or is another one by now.
     fn is_dead(&self) -> bool {
-        if self.host != host() {
+        if self.is_foreign() {
             return false;
         }
         #[cfg(unix)]

@@ -231,16 +231,41 @@ impl Export {
         now_us: i64,
         break_foreign: bool,
     ) -> Result<Lock, Failure> {
-        Lock::take(&self.state_dir(), tool, run, now_us, break_foreign).map_err(|error| match error {
-            LockError::Held(holder) => {
-                let failure = Failure::new(Exit::Locked, format!("another run is using the export `{}`", self.dir.display()))
-                    .cause(format!("`{}` (process {} on `{}`) holds the lock", holder.tool, holder.pid, holder.host));
-                failure.hint(
-                    "wait for it to end; the lock of a dead process of this host frees itself, that of another host goes with `--break-lock`",
-                )
+        Lock::take(&self.state_dir(), tool, run, now_us, break_foreign).map_err(|error| match error
+        {
+            LockError::Held(holder) => self.held_by(&holder),
+            LockError::Io { path, source } => {
+                Failure::disk(format!("cannot lock with `{}`", path.display()), &source)
             }
-            LockError::Io { path, source } => Failure::disk(format!("cannot lock with `{}`", path.display()), &source),
         })
+    }
+
+    /// Refuses to go on while another run of one of `tools` writes: for a tool that needs what they own to stand still.
+    ///
+    /// # Errors
+    /// With [`Exit::Locked`] when one does; `pass_foreign` takes no heed of locks of another host.
+    pub fn check_idle(&self, tools: &[&str], run: &str, pass_foreign: bool) -> Result<(), Failure> {
+        for tool in tools {
+            if let Some(holder) = Lock::holder(&self.state_dir(), tool)
+                && holder.run != run
+                && !(pass_foreign && holder.is_foreign())
+            {
+                return Err(self.held_by(&holder));
+            }
+        }
+        Ok(())
+    }
+
+    fn held_by(&self, holder: &lock::Holder) -> Failure {
+        Failure::new(
+            Exit::Locked,
+            format!("another run is using the export `{}`", self.dir.display()),
+        )
+        .cause(format!(
+            "`{}` (process {} on `{}`) holds the lock",
+            holder.tool, holder.pid, holder.host
+        ))
+        .hint("wait for it to end; the lock of a dead process of this host frees itself, that of another host goes with `--break-lock`")
     }
 }
 

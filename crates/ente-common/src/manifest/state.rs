@@ -1,7 +1,7 @@
 //! The facts of all tools folded to what holds now, and what follows from them (section 8 of `docs/formats/manifest.md`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::id::Version;
 use crate::manifest::facts::{
@@ -263,8 +263,10 @@ impl MetaState {
 pub struct VerifyState {
     /// Findings about parts; whether one still holds depends on [`Placement::n`]: see [`State::broken`].
     pub findings: BTreeMap<PartKey, Finding>,
+    /// Findings about sidecars; whether one still holds depends on [`Sidecar::n`]: see [`State::sidecar_lost`].
+    pub sidecars: BTreeMap<PartKey, Finding>,
     /// Findings about paths that the manifest does not know.
-    pub extras: BTreeMap<String, Finding>,
+    pub extras: BTreeMap<PathBuf, Finding>,
     /// The last finished run.
     pub checked: Option<Checked>,
     /// Trash paths that were pruned.
@@ -294,10 +296,15 @@ impl VerifyState {
                 }
                 None => {
                     let key = (finding.collection, finding.file, finding.part);
+                    let findings = match finding.what.as_str() {
+                        "" => &mut self.findings,
+                        "sidecar" => &mut self.sidecars,
+                        _ => return,
+                    };
                     if finding.gone {
-                        self.findings.remove(&key)
+                        findings.remove(&key)
                     } else {
-                        self.findings.insert(key, finding)
+                        findings.insert(key, finding)
                     };
                 }
             },
@@ -349,6 +356,14 @@ impl State {
         let placement = self.decrypt.placements.get(&key)?;
         (finding.n == placement.n && matches!(finding.class.as_str(), "missing" | "damaged"))
             .then_some(finding)
+    }
+
+    /// A sidecar that `ente-verify` did not find and that was not written again since: `ente-meta` writes it anew.
+    pub fn sidecar_lost(&self, key: PartKey) -> bool {
+        match (self.verify.sidecars.get(&key), self.meta.sidecars.get(&key)) {
+            (Some(finding), Some(sidecar)) => finding.n == sidecar.n && finding.class == "missing",
+            _ => false,
+        }
     }
 
     /// A placement whose parts are all on disk and whole, as far as the facts tell.
@@ -500,5 +515,37 @@ mod tests {
         assert!(state.plaintexts().is_empty());
         state.decrypt.apply(DecryptFact::Placement(placement(2)));
         assert!(state.plaintexts().contains(&(7, version(1))));
+    }
+
+    #[test]
+    fn a_lost_sidecar_is_no_lost_content_and_is_lost_until_it_is_written_again() {
+        let mut state = State::default();
+        let sidecar = |n| Sidecar {
+            collection: 1,
+            file: 7,
+            n,
+            ..Sidecar::default()
+        };
+        state.decrypt.apply(DecryptFact::Placement(Placement {
+            collection: 1,
+            file: 7,
+            n: 1,
+            version: Some(version(1)),
+            parts: vec![Part::default()],
+            ..Placement::default()
+        }));
+        state.meta.apply(MetaFact::Sidecar(sidecar(1)));
+        state.verify.apply(VerifyFact::Finding(Finding {
+            collection: 1,
+            file: 7,
+            what: "sidecar".into(),
+            class: "missing".into(),
+            n: 1,
+            ..Finding::default()
+        }));
+        assert!(state.is_whole((1, 7)));
+        assert!(state.sidecar_lost((1, 7, 0)));
+        state.meta.apply(MetaFact::Sidecar(sidecar(2)));
+        assert!(!state.sidecar_lost((1, 7, 0)));
     }
 }
