@@ -1,3 +1,44 @@
-//! All automation of the workspace.
+//! All automation of the workspace: `cargo xtask COMMAND`.
+//!
+//! Each command is a module. Nothing here needs a shell, and only `interop` needs programs that Rust does not bring.
 
-fn main() {}
+#![expect(
+    clippy::print_stdout,
+    reason = "these are commands for people at a terminal"
+)]
+
+mod ci;
+mod run;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// What ends a command, told in one line.
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Checks, demonstrates and serves the workspace
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Command {
+    /// Run everything that must pass: format, tidy, clippy, docs, all tests
+    Ci,
+    /// Check layers, file sizes, links, words and forgotten test files
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let result = match Command::parse() {
+        Command::Ci => ci::run_all(),
+        Command::Tidy => tidy::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("xtask: error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

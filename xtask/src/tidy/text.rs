@@ -1,0 +1,156 @@
+//! What stands in the files: sizes, links, words, and places that exist on one machine only.
+
+use std::path::Path;
+
+use super::Finding;
+use crate::workspace::{Source, root};
+
+/// Lines of code that a file may have, tests not counted.
+const MAX_CODE_LINES: usize = 600;
+/// From here on a file is worth another look.
+const MANY_CODE_LINES: usize = 400;
+/// The README is one page.
+const MAX_README_LINES: usize = 150;
+
+/// Long files.
+pub(super) fn size(source: &Source) -> Option<Finding> {
+    let is_test = source.path.starts_with("tests/it/") || source.path.ends_with("tests.rs");
+    let (max, many) = match source.path.as_str() {
+        "README.md" => (MAX_README_LINES, MAX_README_LINES),
+        path if path.ends_with(".rs") && !is_test => (MAX_CODE_LINES, MANY_CODE_LINES),
+        _ => return None,
+    };
+    let lines = source.without_tests().lines().count();
+    let what = format!("{lines} lines of code; look where to split it (at most {max})");
+    (lines > many).then(|| Finding {
+        is_warning: lines <= max,
+        ..Finding::new(source, 0, what)
+    })
+}
+
+/// Links of Markdown files to files that are not there.
+pub(super) fn links(source: &Source) -> Vec<Finding> {
+    if !source.path.ends_with(".md") {
+        return Vec::new();
+    }
+    let folder = root().join(&source.path);
+    let folder = folder.parent().unwrap_or(Path::new("."));
+    let mut findings = Vec::new();
+    let mut in_code = false;
+    for (index, line) in source.text.lines().enumerate() {
+        in_code ^= line.trim_start().starts_with("```");
+        let targets = line
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|_| !in_code) {
+            let file = target.split('#').next().unwrap_or_default();
+            let is_elsewhere = file.contains("://") || file.starts_with("mailto:");
+            if !file.is_empty() && !is_elsewhere && !folder.join(file).exists() {
+                findings.push(Finding::new(
+                    source,
+                    index + 1,
+                    format!("dead link to `{target}`"),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// Words that the glossary replaces, with what to say instead.
+const WORDS: [(&str, &str); 7] = [
+    ("coll", "collection"),
+    ("colls", "collections"),
+    ("main_key", "master_key"),
+    ("asset", "file"),
+    ("profile", "account"),
+    ("since_time", "cursor"),
+    ("backup", "export"),
+];
+
+/// Ends of names that tell nothing about the thing named.
+const HOLLOW: [&str; 5] = ["manager", "helper", "helpers", "util", "utils"];
+
+/// Names in code that are not the house's.
+pub(super) fn words(source: &Source) -> Vec<Finding> {
+    if !source.path.ends_with(".rs") || source.path.starts_with("xtask/src/tidy") {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    for (index, line) in source.text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        let mut names = code
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .peekable();
+        while let Some(name) = names.next() {
+            if let Some((_, say)) = WORDS.iter().find(|(word, _)| name == *word) {
+                findings.push(Finding::new(
+                    source,
+                    index + 1,
+                    format!("say `{say}`, not `{name}`"),
+                ));
+            }
+            let is_declaration = ["mod", "struct", "enum", "trait"].contains(&name);
+            let declared = names
+                .peek()
+                .filter(|_| is_declaration)
+                .map(|name| name.to_lowercase());
+            if declared.is_some_and(|name| HOLLOW.iter().any(|hollow| name.ends_with(hollow))) {
+                findings.push(Finding::new(
+                    source,
+                    index + 1,
+                    "a name that tells what it is, please",
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// Folders of the machine that something was written on.
+pub(super) fn places(source: &Source) -> Vec<Finding> {
+    let places = [
+        concat!("/ro", "ot/"),
+        concat!("/wo", "rk/"),
+        concat!("/Us", "ers/"),
+    ];
+    let mut findings = Vec::new();
+    for (index, line) in source.text.lines().enumerate() {
+        for place in places.iter().filter(|place| line.contains(**place)) {
+            findings.push(Finding::new(
+                source,
+                index + 1,
+                format!("`{place}…` exists on one machine only"),
+            ));
+        }
+    }
+    findings
+}
+
+/// Files in `tests/it` that no `mod` names: nobody runs them.
+pub(super) fn forgotten_tests(sources: &[Source]) -> Vec<Finding> {
+    let module_of = |source: &Source| {
+        let name = source.path.strip_prefix("tests/it/")?.strip_suffix(".rs")?;
+        let name = name.strip_suffix("/mod").unwrap_or(name);
+        (name != "main").then(|| name.rsplit('/').next().unwrap_or(name).to_owned())
+    };
+    let tests = || {
+        sources
+            .iter()
+            .filter(|source| source.path.starts_with("tests/it/"))
+    };
+    tests()
+        .filter(|source| {
+            module_of(source).is_some_and(|module| {
+                let named = format!("mod {module};");
+                !tests().any(|test| {
+                    test.text
+                        .lines()
+                        .any(|line| line.trim_end().ends_with(&named))
+                })
+            })
+        })
+        .map(|source| Finding::new(source, 0, "no `mod` names this file: its tests never run"))
+        .collect()
+}
