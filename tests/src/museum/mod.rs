@@ -9,6 +9,7 @@
 
 mod answer;
 mod auth;
+mod cache;
 mod clock;
 mod faults;
 mod harm;
@@ -40,6 +41,8 @@ use server::Shared;
 /// How a server is set up.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Port of the API; 0 for any that is free.
+    pub api_port: u16,
     /// Entries that a page of a diff aims at.
     pub page_size: usize,
     /// How long a presigned link is valid.
@@ -53,6 +56,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            api_port: 0,
             page_size: 2500,
             link_lifetime: Duration::from_secs(7 * 24 * 3600),
             clock: Clock::system(),
@@ -111,7 +115,8 @@ impl Museum {
         self.shared.libraries().push(library);
     }
 
-    /// Looks into or changes the first account. Requests wait meanwhile.
+    /// Looks into or changes the first account. Requests wait meanwhile, and so would a call of this server from
+    /// within.
     pub fn with_library<R>(&self, change: impl FnOnce(&mut Library) -> R) -> R {
         change(&mut self.shared.libraries()[0])
     }

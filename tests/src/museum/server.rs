@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::answer::NOT_FOUND;
 use super::auth::{self, Auth};
+use super::cache::Cache;
 use super::harm::{self, Harm};
 use super::log::{Log, Origin, Served};
 use super::store::{self, Links};
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) log: Log,
     pub(crate) harm: Harm,
+    pub(crate) cache: Cache,
     pub(crate) links: Links,
     pub(crate) store_url: String,
     libraries: Mutex<Vec<Library>>,
@@ -58,13 +60,14 @@ pub(crate) async fn listen(
     library: Library,
     options: Options,
 ) -> io::Result<(Arc<Shared>, String)> {
-    let api = TcpListener::bind("127.0.0.1:0").await?;
+    let api = TcpListener::bind(("127.0.0.1", options.api_port)).await?;
     let store = TcpListener::bind("127.0.0.1:0").await?;
     let api_url = format!("http://{}", api.local_addr()?);
     let shared = Arc::new(Shared {
         options,
         log: Log::default(),
         harm: Harm::default(),
+        cache: Cache::default(),
         links: Links::new(random()),
         store_url: format!("http://{}", store.local_addr()?),
         libraries: Mutex::new(vec![library]),

@@ -67,6 +67,19 @@ impl Shared {
         )
     }
 
+    /// The encrypted bytes of an object.
+    async fn object_bytes(&self, found: (usize, ObjectKey)) -> Option<Bytes> {
+        if let Some(bytes) = self.cache.get(found) {
+            return Some(bytes);
+        }
+        let (account, key) = found;
+        let recipe = self.libraries()[account].stored().bytes(key)?;
+        // Encrypting a large object takes a while: not on the threads that serve connections.
+        let bytes = tokio::task::spawn_blocking(recipe).await.ok()?;
+        self.cache.put(found, bytes.clone());
+        Some(bytes)
+    }
+
     /// Why a link is refused, if it is: the code and the message of the store.
     fn refusal(&self, path: &str, query: &str) -> Option<(&'static str, &'static str)> {
         let mismatch = (
@@ -111,25 +124,25 @@ pub(crate) async fn serve_object(State(shared): State<Arc<Shared>>, request: Req
     if let Some((code, message)) = shared.refusal(path, request.uri().query().unwrap_or_default()) {
         return store_error(StatusCode::FORBIDDEN, code, message);
     }
-    let found = shared.links.object(path);
-    let recipe = found
-        .and_then(|(account, key)| Some((key, shared.libraries()[account].stored().bytes(key)?)));
-    let Some((key, recipe)) = recipe else {
-        return store_error(
-            StatusCode::NOT_FOUND,
-            "NoSuchKey",
-            "The specified key does not exist.",
-        );
+    let Some(found) = shared.links.object(path) else {
+        return no_such_key();
     };
-    // Encrypting a large object takes a while: not on the threads that serve connections.
-    let bytes = tokio::task::spawn_blocking(recipe)
-        .await
-        .expect("encryption does not panic");
+    let Some(bytes) = shared.object_bytes(found).await else {
+        return no_such_key();
+    };
     let range = request
         .headers()
         .get(RANGE)
         .and_then(|value| value.to_str().ok());
-    respond(key, &bytes, range)
+    respond(found.1, &bytes, range)
+}
+
+fn no_such_key() -> Response {
+    store_error(
+        StatusCode::NOT_FOUND,
+        "NoSuchKey",
+        "The specified key does not exist.",
+    )
 }
 
 fn respond(key: ObjectKey, bytes: &Bytes, range: Option<&str>) -> Response {
