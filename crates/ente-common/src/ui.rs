@@ -4,12 +4,13 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use zeroize::Zeroizing;
 
+use crate::cli::Interrupt;
 use crate::exit::Failure;
 
 /// Control characters and direction changers made visible, so that a file's name cannot steer the terminal.
@@ -190,16 +191,78 @@ impl Ui {
     /// Asks on the terminal, even where standard input and output are pipes. `secret` shows no echo.
     ///
     /// # Errors
-    /// `NotFound` or the like where there is no terminal.
-    pub fn prompt(&self, question: &str, secret: bool) -> io::Result<Zeroizing<String>> {
+    /// `Interrupted` when `interrupt` is set meanwhile; `NotFound` or the like where there is no terminal.
+    pub fn prompt(
+        &self,
+        question: &str,
+        secret: bool,
+        interrupt: &Interrupt,
+    ) -> io::Result<Zeroizing<String>> {
         let question = format!("{}: {}", self.tool, clean(question));
-        let answer = if secret {
-            rpassword::prompt_password(question)?
-        } else {
-            prompt_line(&question)?
-        };
-        Ok(Zeroizing::new(answer))
+        let terminal = Terminal::remember();
+        // Reading a line cannot be stopped, so it waits on a thread of its own, which Ctrl-C leaves behind.
+        let (send, receive) = mpsc::channel();
+        std::thread::spawn(move || {
+            let answer = if secret {
+                rpassword::prompt_password(question)
+            } else {
+                prompt_line(&question)
+            };
+            let _ = send.send(answer.map(Zeroizing::new));
+        });
+        loop {
+            match receive.recv_timeout(Duration::from_millis(50)) {
+                Ok(answer) => return answer,
+                Err(_) if interrupt.is_set() => {
+                    terminal.restore();
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+            }
+        }
     }
+}
+
+/// The terminal as it was before a question, with its echo.
+struct Terminal {
+    #[cfg(unix)]
+    before: Option<(std::fs::File, rustix::termios::Termios)>,
+}
+
+impl Terminal {
+    #[cfg(unix)]
+    fn remember() -> Self {
+        let terminal = std::fs::File::open("/dev/tty").ok();
+        let before = terminal.and_then(|terminal| {
+            let settings = rustix::termios::tcgetattr(&terminal).ok()?;
+            Some((terminal, settings))
+        });
+        Self { before }
+    }
+
+    #[cfg(unix)]
+    fn restore(&self) {
+        if let Some((terminal, settings)) = &self.before {
+            // There is nothing left to do for a terminal that is gone.
+            let _ = rustix::termios::tcsetattr(
+                terminal,
+                rustix::termios::OptionalActions::Now,
+                settings,
+            );
+            let _ = io::stderr().write_all(b"\n");
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn remember() -> Self {
+        Self {}
+    }
+
+    #[cfg(not(unix))]
+    fn restore(&self) {}
 }
 
 #[cfg(unix)]

@@ -1,1 +1,274 @@
 //! Turns a password and second factor into saved credentials.
+//!
+//! It is the only tool that ever sees a password. What it saves is split in two, so that each of
+//! the other tools can be given no more than it needs: `token` to ask the server, `keys` to
+//! decrypt.
+
+mod online;
+mod saved;
+mod secret;
+mod unlock;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Parser;
+use ente_common::api::{Client, Connection, Endpoint};
+use ente_common::cli::{Common, Interrupt, Io, Tool};
+use ente_common::exit::{Exit, Failure};
+use ente_common::keystore::{Keystore, KeystoreArgs, Select};
+use ente_common::manifest::{Account, Export};
+use ente_common::wire::KeyAttributes;
+use serde::Deserialize as _;
+
+use unlock::Keys;
+
+const EXAMPLES: &str = "\
+Examples:
+  ente-login ada@example.org                                   sign in; asks for password and code
+  ente-login --endpoint https://photos.example.org ada@example.org
+  ente-login --password-file ~/.secret ada@example.org         sign in without a terminal
+  pass show ente | ente-login --password-file - ada@example.org
+  ente-login                                                   sign in again, when the session has ended
+  ente-login --offline ~/Ente                                  keys from an export and the password, without a server
+  ente-login --status                                          who is signed in on this machine
+  ente-login --logout ada@example.org";
+
+/// Sign in and save credentials for the other tools
+#[derive(Debug, Parser)]
+#[command(name = "ente-login", version, after_help = EXAMPLES)]
+pub struct Args {
+    /// E-mail address of the account; default: the account that is signed in already
+    #[arg(value_name = "EMAIL", conflicts_with_all = ["offline", "status", "default"])]
+    email: Option<String>,
+
+    /// Save the keys of the export in DIR, from its password alone, without a server
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["status", "logout", "default"])]
+    offline: Option<PathBuf>,
+
+    /// Show who is signed in on this machine, without asking the server
+    #[arg(long, conflicts_with_all = ["logout", "default"])]
+    status: bool,
+
+    /// End the session and remove the credentials from this machine
+    #[arg(long, conflicts_with = "default")]
+    logout: bool,
+
+    /// Use this account from now on where several are signed in and none is named
+    #[arg(long, value_name = "EMAIL|ID")]
+    default: Option<String>,
+
+    #[command(flatten)]
+    password: PasswordArgs,
+
+    /// The authenticator's code (single use)
+    #[arg(long, value_name = "CODE")]
+    otp: Option<String>,
+
+    #[command(flatten)]
+    keystore: KeystoreArgs,
+
+    /// API address of a self-hosted server [default: https://api.ente.com]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "ENTE_ENDPOINT",
+        hide_env_values = true,
+        value_parser = Endpoint::parse,
+        help_heading = "Connection"
+    )]
+    endpoint: Option<Endpoint>,
+
+    /// Speak plain `http` to a server on another machine, readable by everybody on the way
+    #[arg(long, help_heading = "Connection")]
+    insecure_http: bool,
+
+    #[command(flatten)]
+    connection: Connection,
+
+    // Prints no records, so it has no options about them.
+    #[arg(skip)]
+    common: Common,
+}
+
+/// Where the password comes from, if not from the terminal.
+#[derive(Debug, Default, clap::Args)]
+struct PasswordArgs {
+    /// Read the password from this file; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+
+    /// Read the password from this open file descriptor
+    #[cfg(unix)]
+    #[arg(long, value_name = "N", conflicts_with = "password_file")]
+    password_fd: Option<u32>,
+}
+
+impl PasswordArgs {
+    /// The file descriptor as the file that the system shows it as.
+    fn fd_path(&self) -> Option<PathBuf> {
+        #[cfg(unix)]
+        return self.password_fd.map(|fd| format!("/dev/fd/{fd}").into());
+        #[cfg(not(unix))]
+        None
+    }
+}
+
+impl Tool for Args {
+    const NAME: &'static str = "ente-login";
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn run(&self, io: &mut Io) -> Result<Exit, Failure> {
+        let keystore = self.keystore.open()?;
+        if self.status {
+            return saved::status(&keystore, io);
+        }
+        if let Some(name) = &self.default {
+            return saved::make_default(&keystore, name, io);
+        }
+        if self.logout {
+            let select = self.select();
+            return saved::logout(&keystore, select, &self.connection, io);
+        }
+        if let Some(dir) = &self.offline {
+            return self.sign_in_offline(&keystore, dir, io);
+        }
+        self.sign_in(&keystore, io)
+    }
+}
+
+impl Args {
+    fn select(&self) -> Select<'_> {
+        match &self.email {
+            Some(email) => Select::Named(email),
+            None => self.keystore.select(),
+        }
+    }
+
+    /// Signs in at the server and saves both credentials.
+    fn sign_in(&self, keystore: &Keystore, io: &mut Io) -> Result<Exit, Failure> {
+        let (endpoint, email) = self.target(keystore)?;
+        if endpoint.is_plain_http() && !endpoint.is_loopback() && !self.insecure_http {
+            return Err(
+                Failure::new(Exit::Usage, format!("`{endpoint}` is plain http"))
+                    .cause("everybody on the way could read the session and use it")
+                    .hint("use `https`, or `--insecure-http` in a network that you trust"),
+            );
+        }
+        let client = Client::new(endpoint.clone(), &self.connection)?;
+        let interrupt = io.interrupt.clone();
+        let work = online::sign_in(self, client, &email, io);
+        let signed_in = block_on(&interrupt, work)?;
+
+        let account = Account {
+            endpoint: endpoint.to_string(),
+            app: "photos".to_owned(),
+            user_id: signed_in.user_id,
+            email,
+        };
+        save_keys(keystore, &account, &signed_in.keys)?;
+        keystore.save_token(&account, &signed_in.token)?;
+        io.ui.note(&format!("signed in as {}", account.email));
+        Ok(Exit::Done)
+    }
+
+    /// Where to sign in and as whom: as the command line says, or as before.
+    fn target(&self, keystore: &Keystore) -> Result<(Endpoint, String), Failure> {
+        let named = self.endpoint.clone();
+        if let Some(email) = &self.email {
+            let endpoint = named.unwrap_or_else(Endpoint::production);
+            return Ok((endpoint, email.trim().to_owned()));
+        }
+        let account = keystore.find(self.select())?.account;
+        let endpoint = match named {
+            Some(endpoint) => endpoint,
+            None => saved::endpoint(&account)?,
+        };
+        Ok((endpoint, account.email))
+    }
+
+    /// Opens the keys that an export carries, with nothing but the password, and saves them.
+    fn sign_in_offline(
+        &self,
+        keystore: &Keystore,
+        dir: &Path,
+        io: &mut Io,
+    ) -> Result<Exit, Failure> {
+        let export = Export::open(dir)?;
+        let about = export.about();
+        let attributes = KeyAttributes::deserialize(&about.key_attributes).map_err(|error| {
+            Failure::new(
+                Exit::Failed,
+                format!("the export `{}` carries no keys", dir.display()),
+            )
+            .cause(error)
+            .hint("run `ente-pull` once on a machine that is signed in")
+        })?;
+        let email = &about.account.email;
+        let password = secret::password(&self.password, email, io)?;
+        io.ui
+            .note("working out the keys; this may take some seconds");
+        let keys = unlock::derive_kek(&password, &attributes)
+            .and_then(|kek| unlock::unlock(&kek, &attributes))
+            .map_err(|error| online::unlock_failure(email, error))?;
+        save_keys(keystore, &about.account, &keys)?;
+        io.ui.note(&format!(
+            "the keys of {email} are saved; `ente-decrypt` can use them"
+        ));
+        Ok(Exit::Done)
+    }
+}
+
+fn save_keys(keystore: &Keystore, account: &Account, keys: &Keys) -> Result<(), Failure> {
+    Ok(keystore.save_keys(account, &keys.master_key, &keys.key_pair)?)
+}
+
+/// Runs network work to its end, or until Ctrl-C.
+fn block_on<T>(
+    interrupt: &Interrupt,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, "cannot use the network").cause(error))?;
+    let asked_to_stop = async {
+        while !interrupt.is_set() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    runtime.block_on(async {
+        tokio::select! {
+            result = work => result,
+            () = asked_to_stop => Err(interrupted()),
+        }
+    })
+}
+
+fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, "interrupted; nothing was saved")
+}
+
+#[cfg(test)]
+mod golden {
+    //! The golden account, as the server describes it.
+
+    use ente_common::wire::KeyAttributes;
+    use serde_json::Value;
+
+    const ACCOUNT: &str = include_str!("../../../tests/golden/account/account.json");
+
+    pub(crate) fn account() -> Value {
+        serde_json::from_str(ACCOUNT).unwrap()
+    }
+
+    pub(crate) fn attributes() -> KeyAttributes {
+        serde_json::from_value(account()["keyAttributes"].take()).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests;
