@@ -7,6 +7,7 @@ pub mod encoding;
 pub mod exit;
 pub mod id;
 pub mod layout;
+pub mod model;
 pub mod naming;
 pub mod record;
 pub mod token;
