@@ -246,3 +246,9 @@ pub(crate) fn decode(value: &Value) -> Vec<u8> {
 pub(crate) fn decode_text(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
+
+/// The login sub-key of a password.
+#[cfg(test)]
+pub(crate) fn login_key(password: &str, salt: &[u8], memory_bytes: u32, passes: u32) -> [u8; 16] {
+    seal::login_key(&seal::kek(password, salt, memory_bytes, passes))
+}

@@ -24,7 +24,7 @@ pub struct AlbumView {
     pub files: Vec<FileView>,
 }
 
-/// A file as a participant sees it: effective metadata.
+/// A file as a participant sees it: effective metadata. What [`super::NewFile::metadata`] overrides is not looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileView {
     /// The file's ID.

@@ -126,6 +126,53 @@ fn hash(parts: &[&[u8]]) -> [u8; 32] {
     hasher.finalize().into()
 }
 
+/// The other half, to try the server with.
+#[cfg(test)]
+pub(crate) struct Client {
+    secret: U256,
+}
+
+#[cfg(test)]
+impl Client {
+    pub(crate) fn new(secret: [u8; 32]) -> Self {
+        Self {
+            secret: U256::from_be_slice(&secret),
+        }
+    }
+
+    pub(crate) fn a_public(&self) -> [u8; NUMBER_BYTES] {
+        bytes(
+            &FixedMontyForm::new(&GENERATOR, &group())
+                .pow(&self.secret)
+                .retrieve(),
+        )
+    }
+
+    /// M1 and the M2 to expect.
+    pub(crate) fn proofs(
+        &self,
+        user: &str,
+        login_key: &[u8; 16],
+        salt: &[u8],
+        b: &[u8],
+    ) -> ([u8; 32], Vec<u8>) {
+        let group = group();
+        let a_public = self.a_public();
+        let x = U256::from_be_slice(&hash(&[salt, &hash(&[user.as_bytes(), b":", login_key])]));
+        let u = U256::from_be_slice(&hash(&[&a_public, b]));
+        let k = FixedMontyForm::new(
+            &number(&hash(&[&bytes(&modulus()), &bytes(&GENERATOR)])),
+            &group,
+        );
+        let g_x = FixedMontyForm::new(&GENERATOR, &group).pow(&x);
+        let base = FixedMontyForm::new(&number(b), &group) - k * g_x;
+        let shared = base.pow(&self.secret) * base.pow(&u).pow(&x);
+        let shared = bytes(&shared.retrieve());
+        let m1 = hash(&[&a_public, b, &shared]);
+        (m1, hash(&[&a_public, &m1, &hash(&[&shared])]).to_vec())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
