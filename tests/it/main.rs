@@ -1,6 +1,7 @@
 //! The five tools against the stand-in server, run as a user runs them.
 
 mod golden;
+mod login;
 mod mirror;
 mod problems;
 mod shell;
