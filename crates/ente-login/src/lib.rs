@@ -25,13 +25,12 @@ use unlock::Keys;
 
 const EXAMPLES: &str = "\
 Examples:
-  ente-login ada@example.org                                   sign in; asks for password and code
+  ente-login ada@example.org                   # asks for password and code
+  ente-login                                   # again, when the session has ended
   ente-login --endpoint https://photos.example.org ada@example.org
-  ente-login --password-file ~/.secret ada@example.org         sign in without a terminal
-  pass show ente | ente-login --password-file - ada@example.org
-  ente-login                                                   sign in again, when the session has ended
-  ente-login --offline ~/Ente                                  keys from an export and the password, without a server
-  ente-login --status                                          who is signed in on this machine
+  pass show ente | ente-login --password-file - --otp 123456 ada@example.org
+  ente-login --offline ~/Ente                  # without a server: only the keys
+  ente-login --status
   ente-login --logout ada@example.org";
 
 /// Sign in and save credentials for the other tools

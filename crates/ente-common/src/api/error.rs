@@ -19,8 +19,8 @@ const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 pub struct ApiError {
     /// What to do about it depends on this.
     pub kind: ErrorKind,
-    /// Method and path of the call, or the object store's host. Never the query: it may hold an
-    /// e-mail address or a signature.
+    /// Method and address of the call; of the object store only the host. Never the query: it may
+    /// hold an e-mail address or a signature.
     pub request: String,
     /// What the server said, if it answered.
     pub answer: Option<Answer>,

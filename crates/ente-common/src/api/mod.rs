@@ -52,6 +52,7 @@ pub struct Connection {
         long,
         value_name = "FILE",
         env = "ENTE_CA_FILE",
+        hide_env_values = true,
         help_heading = "Connection"
     )]
     pub ca_file: Option<PathBuf>,
@@ -173,7 +174,7 @@ impl Client {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<T, ApiError> {
-        let name = format!("GET {path}");
+        let name = format!("GET {}{path}", self.endpoint);
         let url = self.endpoint.url(path, query);
         self.repeat(async || {
             let response = self.ask(self.api.get(url.clone()), &name).await?;
@@ -188,7 +189,7 @@ impl Client {
         path: &str,
         body: &impl serde::Serialize,
     ) -> Result<T, ApiError> {
-        let name = format!("POST {path}");
+        let name = format!("POST {}{path}", self.endpoint);
         let request = self.api.post(self.endpoint.url(path, &[])).json(body);
         let response = self.ask(request, &name).await?;
         read_json(success(response, &name).await?, &name).await

@@ -61,7 +61,7 @@ impl Client {
     /// [`Forbidden`](ErrorKind::Forbidden): no access any more.
     pub async fn object_link(&self, file: i64) -> Result<Url, ApiError> {
         let path = format!("/files/download/{file}");
-        let name = format!("GET {path}");
+        let name = format!("GET {}{path}", self.endpoint);
         let url = self.endpoint.url(&path, &[]);
         self.repeat(async || {
             let response = self.ask(self.api.get(url.clone()), &name).await?;

@@ -354,7 +354,9 @@ impl Keystore {
         if let Some(entry) = accounts.iter().find(|entry| entry.account.is(account)) {
             return Ok(self.dir.join(&entry.folder));
         }
-        fs::create_dir_all(&self.dir).map_err(|source| self.io(&self.dir, source))?;
+        let made = self.dir.parent().map_or(Ok(()), fs::create_dir_all);
+        made.and_then(|()| private_dir(&self.dir))
+            .map_err(|source| self.io(&self.dir, source))?;
         if let [first] = &accounts[..] {
             self.set_default(first)?;
         }

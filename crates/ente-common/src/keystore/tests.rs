@@ -75,6 +75,7 @@ fn the_files_are_as_documented_and_private() {
         (folder.join("token"), 0o600),
         (folder.join("keys"), 0o600),
         (folder, 0o700),
+        (keystore.dir().to_owned(), 0o700),
     ] {
         use std::os::unix::fs::PermissionsExt as _;
         let found = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
