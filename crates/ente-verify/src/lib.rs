@@ -1,1 +1,105 @@
-//! Proves the export against its own record; names what to repair.
+//! Proves the export against its own record; names what to repair. Holds no key, no token, and uses no network.
+//!
+//! [`plan`] says from the manifest what should be in the tree, [`look`] sees what is there, [`check`] tells the two apart, [`walk`] finds what
+//! nobody recorded, [`report`] makes findings of it: facts for the other tools, records for the pipe, a few lines for people. [`whole`] does so
+//! for everything, [`stream`] for what records name. [`prune`] and [`sums`] stand alone.
+
+pub mod check;
+mod live;
+mod look;
+pub mod plan;
+mod prune;
+mod report;
+mod stream;
+mod sums;
+mod walk;
+mod whole;
+
+use std::num::NonZeroUsize;
+
+use clap::Parser;
+use ente_common::cli::{Common, Io, Source, Tool};
+use ente_common::exit::{Exit, Failure};
+
+/// This tool's name.
+pub const NAME: &str = "ente-verify";
+
+const EXAMPLES: &str = "\
+Examples:
+  ente-verify ~/Ente             read every exported file, compare it with the record
+  ente-verify --quick ~/Ente     look at sizes and times only
+  ente-verify ~/Ente | ente-pull --only - ~/Ente | ente-decrypt - | ente-meta -
+                                 … and bring back what is missing or damaged
+  ente-pull ~/Ente | ente-decrypt - | ente-meta - | ente-verify -
+                                 read back what a run has just written
+  ente-verify --prune=90 ~/Ente  empty the trash of what was removed 90 days ago or earlier
+  ente-verify --sums ~/Ente > ente.b3 && cd ~/Ente && b3sum --check --quiet ~/ente.b3
+                                 check the export without these tools
+
+What it finds, each a `finding` record:
+  missing         recorded, but not there
+  damaged         other content, though size and modification time are the recorded ones: the disk did that
+  not-exported    in the account, but not in the export yet: a run that was interrupted, a file that failed
+  modified        changed by somebody; never touched
+  sidecar-edited  the same for a sidecar
+  extra           there, but not ours; reported, and no difference
+
+What is missing, damaged or not exported, the next `ente-pull`, `ente-decrypt` and `ente-meta` put right, in a pipe or not.
+The exit code is 4 if there is any difference (`extra` alone is none), 3 if something could not be read.";
+
+/// Prove an export against its own record and name what to repair
+#[derive(Clone, Debug, Parser)]
+#[command(name = NAME, version, after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    source: Source,
+    /// Compare sizes and modification times only; read no content
+    #[arg(long, conflicts_with_all = ["prune", "sums"])]
+    quick: bool,
+    /// Delete what has lain in the trash for DAYS days or more, 30 if not given; checks nothing
+    #[arg(
+        long,
+        value_name = "DAYS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "30",
+        conflicts_with = "sums"
+    )]
+    prune: Option<u16>,
+    /// Print checksums of all files and sidecars as `b3sum --check` reads them, from the record alone
+    #[arg(long)]
+    sums: bool,
+    /// Files to read at once; 1 reads one after the other, which suits rotational disks [default: one per core]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Take no heed of locks that runs on other hosts left behind
+    #[arg(long)]
+    break_lock: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Tool for Args {
+    const NAME: &'static str = NAME;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn run(&self, io: &mut Io) -> Result<Exit, Failure> {
+        let alone = self.sums || self.prune.is_some();
+        if alone && self.source.reads_records() {
+            return Err(Failure::new(
+                Exit::Usage,
+                "`--sums` and `--prune` are about a whole export, not about records",
+            )
+            .hint("name the export in place of `-`"));
+        }
+        match self.prune {
+            Some(days) => prune::run(self, i64::from(days), io),
+            None if self.sums => sums::run(self, io),
+            None if self.source.reads_records() => stream::run(self, io),
+            None => whole::run(self, io),
+        }
+    }
+}

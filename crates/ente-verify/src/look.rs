@@ -1,0 +1,224 @@
+//! Sees what is at a path: kind, size, time and, where asked, the digest of the content. Follows no link.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use blake3::{Hash, Hasher};
+use ente_common::cli::Interrupt;
+use ente_common::disk::mtime_us;
+use ente_common::layout::join;
+use ente_common::manifest::Export;
+use ente_common::ui::Progress;
+
+use crate::check::{Class, Seen, classify};
+use crate::plan::{Expected, Subject, What, Written};
+
+/// Plain reads of this size keep BLAKE3 busy; maps of files that may change under us would not be safe.
+const BUFFER_BYTES: u64 = 256 << 10;
+
+/// What looking at one expectation came to.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It is as it should be.
+    Well,
+    /// It is not; why, where more is known than the class.
+    Wrong(Class, Option<String>),
+    /// Whether it is cannot be told.
+    Unreadable(io::Error),
+    /// The run was stopped before it was looked at.
+    Stopped,
+}
+
+/// Looks at the files of one export; shared by all threads.
+pub(crate) struct Looker {
+    root: PathBuf,
+    partial: PathBuf,
+    quick: bool,
+    interrupt: Interrupt,
+    progress: Progress,
+    /// What the folders of the tree are, each looked at once.
+    folders: Mutex<HashMap<String, Ground>>,
+    bytes: AtomicU64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    Folder,
+    Nothing,
+    Other,
+}
+
+impl Looker {
+    pub(crate) fn new(
+        export: &Export,
+        quick: bool,
+        interrupt: Interrupt,
+        progress: Progress,
+    ) -> Self {
+        Self {
+            root: export.dir().to_owned(),
+            partial: export.state_path("partial"),
+            quick,
+            interrupt,
+            progress,
+            folders: Mutex::default(),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes read so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes the progress display away.
+    pub(crate) fn finish(&self) {
+        self.progress.finish();
+    }
+
+    /// Whether anything is at `path`.
+    pub(crate) fn is_there(&self, path: &str) -> bool {
+        fs::symlink_metadata(join(&self.root, path)).is_ok()
+    }
+
+    /// Compares one expectation with what is there.
+    pub(crate) fn check(&self, expected: &Expected) -> Outcome {
+        if self.interrupt.is_set() {
+            return Outcome::Stopped;
+        }
+        let (Some(path), Some(written)) = (&expected.path, &expected.written) else {
+            return Outcome::Wrong(Class::NotExported, expected.cause.clone());
+        };
+        let outcome = match self.look(path, written) {
+            Ok(Some(seen)) => match classify(expected, &seen) {
+                None => Outcome::Well,
+                Some(Class::Missing) if self.is_under_way(&expected.subject) => Outcome::Wrong(
+                    Class::NotExported,
+                    Some("an interrupted run left it in `.ente/partial`; the next run puts it in its place".into()),
+                ),
+                Some(class) => Outcome::Wrong(class, None),
+            },
+            Ok(None) => Outcome::Stopped,
+            Err(error) => Outcome::Unreadable(error),
+        };
+        if expected.subject.what == What::Content {
+            match outcome {
+                Outcome::Well => self.progress.file(),
+                _ => self.progress.failed(),
+            }
+        }
+        outcome
+    }
+
+    /// What is at `path`; the content is read only where it can tell more than the size. `None` when the run is to stop.
+    fn look(&self, path: &str, written: &Written) -> io::Result<Option<Seen>> {
+        match self.ground(path)? {
+            Ground::Folder => {}
+            Ground::Nothing => return Ok(Some(Seen::Nothing)),
+            Ground::Other => return Ok(Some(Seen::Other)),
+        }
+        let path = join(&self.root, path);
+        let Some(metadata) = stat(&path)? else {
+            return Ok(Some(Seen::Nothing));
+        };
+        if !metadata.is_file() {
+            return Ok(Some(Seen::Other));
+        }
+        let mut seen = (metadata.len(), mtime_us(&metadata), None);
+        if !self.quick && metadata.len() == written.size {
+            match self.hash(&path, written.size)? {
+                Some(hash) => seen.2 = Some(hash),
+                None => return Ok(None),
+            }
+        } else {
+            self.progress
+                .bytes(if self.quick { 0 } else { written.size });
+        }
+        let (size, mtime, blake3) = seen;
+        Ok(Some(Seen::File {
+            size,
+            mtime,
+            blake3,
+        }))
+    }
+
+    /// What the folders on the way to `path` are: none of them may lead elsewhere.
+    fn ground(&self, path: &str) -> io::Result<Ground> {
+        for (at, _) in path.match_indices('/') {
+            let folder = &path[..at];
+            let known = lock(&self.folders).get(folder).copied();
+            let ground = match known {
+                Some(ground) => ground,
+                None => {
+                    let ground = match stat(&join(&self.root, folder))? {
+                        Some(metadata) if metadata.is_dir() => Ground::Folder,
+                        Some(_) => Ground::Other,
+                        None => Ground::Nothing,
+                    };
+                    lock(&self.folders).insert(folder.to_owned(), ground);
+                    ground
+                }
+            };
+            if ground != Ground::Folder {
+                return Ok(ground);
+            }
+        }
+        Ok(Ground::Folder)
+    }
+
+    /// The digest of a whole file; `None` when the run is to stop.
+    fn hash(&self, path: &Path, size: u64) -> io::Result<Option<Hash>> {
+        let mut file = File::open(path)?;
+        let mut hasher = Hasher::new();
+        let mut buffer = vec![0; size.clamp(1, BUFFER_BYTES) as usize];
+        loop {
+            if self.interrupt.is_set() {
+                return Ok(None);
+            }
+            let read = match file.read(&mut buffer) {
+                Ok(0) => return Ok(Some(hasher.finalize())),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            hasher.update(&buffer[..read]);
+            self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+            self.progress.bytes(read as u64);
+        }
+    }
+
+    /// A run that was cut off left the file in `partial/` on its way to its place.
+    fn is_under_way(&self, of: &Subject) -> bool {
+        let place = format!("{}-{}-{}", of.collection, of.file, of.part);
+        let names = match (of.what, of.version) {
+            (What::Sidecar, _) => vec![format!("sidecar-{place}")],
+            (What::Content, Some(version)) => {
+                vec![
+                    format!("new-{place}-{version}"),
+                    format!("old-{place}-{version}"),
+                ]
+            }
+            (What::Content, None) => vec![],
+        };
+        names.iter().any(|name| self.partial.join(name).is_file())
+    }
+}
+
+/// What is at `path` itself; `None` if nothing is.
+fn stat(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,491 @@
+//! What becomes of findings: facts in verify's part of the manifest, records for the pipe, a few lines for people.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use ente_common::cli::{Io, output_failure};
+use ente_common::exit::{Exit, Failure};
+use ente_common::manifest::facts::{Checked, Finding, VerifyFact};
+use ente_common::manifest::{Export, Journal, Lock, PartKey, State, state::VerifyState};
+use ente_common::record::{Problem, Record, path_to_value};
+use ente_common::ui::human_count;
+use serde_json::{Map, Value, json};
+
+use crate::NAME;
+use crate::check::Class;
+use crate::plan::{Expected, Subject, What};
+
+/// One difference, with what is known of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) class: Class,
+    /// `None` where it is about a stray file or about the whole export.
+    pub(crate) subject: Option<Subject>,
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) cause: Option<String>,
+}
+
+impl Found {
+    pub(crate) fn of(expected: &Expected, class: Class, cause: Option<String>) -> Self {
+        Self {
+            class,
+            subject: Some(expected.subject.clone()),
+            path: expected.path.as_ref().map(PathBuf::from),
+            cause,
+        }
+    }
+
+    pub(crate) fn extra(path: PathBuf) -> Self {
+        Self {
+            class: Class::Extra,
+            subject: None,
+            path: Some(path),
+            cause: None,
+        }
+    }
+
+    /// The export as a whole is not finished.
+    pub(crate) fn unfinished(cause: &str) -> Self {
+        Self {
+            class: Class::NotExported,
+            subject: None,
+            path: None,
+            cause: Some(cause.to_owned()),
+        }
+    }
+
+    fn to_record(&self) -> Record {
+        let mut record = Record::new("finding").with("class", self.class.as_str());
+        if let Some(of) = &self.subject {
+            record = record
+                .with("file", of.file)
+                .with("collection", of.collection)
+                .with("part", of.part);
+            if let Some(version) = of.version {
+                record = record.with("version", version.to_string());
+            }
+            if of.what != What::Content {
+                record = record.with("what", of.what.as_str());
+            }
+        }
+        if let Some(path) = &self.path {
+            record = record.with("path", path_to_value(path));
+        }
+        if let Some(cause) = &self.cause {
+            record = record.with("cause", cause.as_str());
+        }
+        record
+    }
+
+    /// The fact; `None` for what follows from the facts of others anyway.
+    fn to_fact(&self, when: i64) -> Option<Finding> {
+        let class = self.class.as_str().to_owned();
+        match (&self.subject, &self.path) {
+            (Some(of), _) => Some(Finding {
+                collection: of.collection,
+                file: of.file,
+                part: of.part,
+                what: of.what.as_str().to_owned(),
+                class,
+                n: of.n,
+                when,
+                ..Finding::default()
+            }),
+            (None, Some(path)) => Some(Finding {
+                path: Some(path.clone()),
+                class,
+                when,
+                ..Finding::default()
+            }),
+            (None, None) => None,
+        }
+    }
+}
+
+/// What a finding is about, in the facts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Part(PartKey, What),
+    Path(PathBuf),
+}
+
+fn key_of(subject: &Subject) -> Key {
+    let part = (subject.collection, subject.file, subject.part);
+    Key::Part(part, subject.what)
+}
+
+/// Verify's own part of the manifest: locked and opened at the first fact.
+pub(crate) struct Book {
+    run: String,
+    break_lock: bool,
+    standing: VerifyState,
+    /// What this run has an answer for, or cannot have one: such findings stand.
+    settled: HashSet<Key>,
+    open: Option<(Lock, Journal)>,
+    /// The medium cannot be written: an export on it can still be checked.
+    unwritable: bool,
+}
+
+impl Book {
+    pub(crate) fn load(export: &Export, run: &str, break_lock: bool) -> Result<Self, Failure> {
+        Ok(Self {
+            run: run.to_owned(),
+            break_lock,
+            standing: VerifyState::load(&export.state_dir())?,
+            settled: HashSet::new(),
+            open: None,
+            unwritable: false,
+        })
+    }
+
+    /// Locks for writing, once. Where nothing can be written, says so and goes on without.
+    pub(crate) fn open(&mut self, export: &Export, io: &Io) -> Result<(), Failure> {
+        if self.open.is_some() || self.unwritable {
+            return Ok(());
+        }
+        let opened = export
+            .lock(NAME, &self.run, (io.clock)(), self.break_lock)
+            .and_then(|lock| Ok((lock, Journal::open(&export.state_dir(), "verify")?)));
+        match opened {
+            Ok(opened) => {
+                self.open = Some(opened);
+                // What another run wrote before we had the lock.
+                self.standing = VerifyState::load(&export.state_dir())?;
+            }
+            Err(failure) if failure.exit == Exit::NotWritable => {
+                self.unwritable = true;
+                let what = "the findings of this run are not recorded";
+                io.ui
+                    .warning(&Failure::new(failure.exit, what).cause(failure));
+            }
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, fact: Finding) {
+        let fact = VerifyFact::Finding(fact);
+        if let Some((_, journal)) = &mut self.open {
+            journal.append(&fact);
+        }
+        self.standing.apply(fact);
+    }
+
+    fn standing(&self, key: &Key) -> Option<&Finding> {
+        match key {
+            Key::Part(part, What::Content) => self.standing.findings.get(part),
+            Key::Part(part, What::Sidecar) => self.standing.sidecars.get(part),
+            Key::Path(path) => self.standing.extras.get(path),
+        }
+    }
+
+    /// A finding of an earlier run that only reading the content can clear, as long as the file is the one that it was about.
+    pub(crate) fn known(&self, subject: &Subject) -> Option<Class> {
+        let standing = self.standing(&key_of(subject))?;
+        [Class::Damaged, Class::Modified, Class::SidecarEdited]
+            .into_iter()
+            .find(|class| class.as_str() == standing.class && standing.n == subject.n)
+    }
+
+    /// Whether an earlier run found something about this part or sidecar.
+    pub(crate) fn stands(&self, subject: &Subject) -> bool {
+        self.standing(&key_of(subject)).is_some()
+    }
+
+    /// Records a finding, unless it stands already. Of two about one thing (a sidecar and its second) the first counts.
+    fn note(&mut self, found: &Found, when: i64) {
+        let Some(fact) = found.to_fact(when) else {
+            return;
+        };
+        let key = match &found.subject {
+            Some(subject) => key_of(subject),
+            None => Key::Path(found.path.clone().unwrap_or_default()),
+        };
+        let same = self
+            .standing(&key)
+            .is_some_and(|old| (&old.class, old.n) == (&fact.class, fact.n));
+        if self.settled.insert(key) && !same {
+            self.append(fact);
+        }
+    }
+
+    /// What cannot be told this time stays as it was.
+    fn leave(&mut self, subject: &Subject) {
+        self.settled.insert(key_of(subject));
+    }
+
+    /// Records that this part or sidecar is well again.
+    pub(crate) fn clear(&mut self, subject: &Subject) {
+        self.withdraw(&key_of(subject));
+    }
+
+    /// Records that whatever stood and was not found this time is no more. Only for a run that looked at everything.
+    pub(crate) fn clear_rest(&mut self) {
+        let standing = &self.standing;
+        let contents = standing
+            .findings
+            .keys()
+            .map(|it| Key::Part(*it, What::Content));
+        let sidecars = standing
+            .sidecars
+            .keys()
+            .map(|it| Key::Part(*it, What::Sidecar));
+        let paths = standing.extras.keys().cloned().map(Key::Path);
+        let rest: Vec<Key> = contents
+            .chain(sidecars)
+            .chain(paths)
+            .filter(|key| !self.settled.contains(key))
+            .collect();
+        for key in &rest {
+            self.withdraw(key);
+        }
+    }
+
+    fn withdraw(&mut self, key: &Key) {
+        if let Some(standing) = self.standing(key).cloned() {
+            self.append(Finding {
+                gone: true,
+                ..standing
+            });
+        }
+    }
+
+    /// Records that the run looked at everything.
+    pub(crate) fn checked(&mut self, checked: Checked) {
+        if let Some((_, journal)) = &mut self.open {
+            journal.append(&VerifyFact::Checked(checked));
+        }
+    }
+
+    /// Everything noted so far survives a kill.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        match &mut self.open {
+            Some((_, journal)) => Ok(journal.flush()?),
+            None => Ok(()),
+        }
+    }
+
+    /// Everything noted so far survives a power cut.
+    pub(crate) fn sync(&mut self) -> Result<(), Failure> {
+        match &mut self.open {
+            Some((_, journal)) => Ok(journal.sync()?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Paths of each class that people are shown.
+const SHOWN: usize = 5;
+
+/// What a run found: counted, recorded, printed.
+pub(crate) struct Report<'a> {
+    pub(crate) export: &'a Export,
+    pub(crate) book: Book,
+    counts: BTreeMap<Class, u64>,
+    examples: BTreeMap<Class, Vec<String>>,
+    problems: u64,
+}
+
+impl<'a> Report<'a> {
+    pub(crate) fn new(export: &'a Export, book: Book) -> Self {
+        Self {
+            export,
+            book,
+            counts: BTreeMap::new(),
+            examples: BTreeMap::new(),
+            problems: 0,
+        }
+    }
+
+    /// Records findings and then prints them: a printed record stands for a fact that survives a kill.
+    pub(crate) fn findings(&mut self, found: &[Found], io: &mut Io) -> Result<(), Failure> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        self.book.open(self.export, io)?;
+        let when = (io.clock)();
+        for found in found {
+            self.book.note(found, when);
+        }
+        self.book.flush()?;
+        for found in found {
+            *self.counts.entry(found.class).or_default() += 1;
+            let examples = self.examples.entry(found.class).or_default();
+            if examples.len() < SHOWN {
+                examples.push(found.title());
+            }
+            print(io, &found.to_record())?;
+        }
+        Ok(())
+    }
+
+    /// Prints that something could not be looked at.
+    pub(crate) fn unreadable(
+        &mut self,
+        subject: Option<&Subject>,
+        path: &Path,
+        error: &dyn std::fmt::Display,
+        io: &mut Io,
+    ) -> Result<(), Failure> {
+        if let Some(subject) = subject {
+            self.book.leave(subject);
+        }
+        self.problems += 1;
+        let problem = Problem {
+            stage: NAME.into(),
+            class: "unreadable".into(),
+            file: subject.map(|of| of.file),
+            collection: subject.map(|of| of.collection),
+            version: subject.and_then(|of| of.version),
+            path: Some(path.to_string_lossy().into_owned()),
+            cause: error.to_string(),
+            hint: "check the disk and who may read there, then verify again".into(),
+        };
+        print(io, &problem.to_record())
+    }
+
+    /// Findings of every class.
+    pub(crate) fn total(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    fn differences(&self) -> u64 {
+        let counts = self.counts.iter();
+        counts
+            .filter(|(class, _)| class.is_difference())
+            .map(|(_, count)| count)
+            .sum()
+    }
+
+    /// This tool's entry in the counts of `end`.
+    pub(crate) fn counts(&self, files: u64, bytes: u64) -> Value {
+        let mut counts = Map::new();
+        counts.insert("files".into(), files.into());
+        counts.insert("bytes".into(), bytes.into());
+        counts.insert("findings".into(), self.total().into());
+        for (class, count) in &self.counts {
+            counts.insert(class.as_str().into(), json!(count));
+        }
+        counts.insert("problems".into(), self.problems.into());
+        counts.into()
+    }
+
+    /// How the run ends, as far as this tool goes.
+    pub(crate) fn exit(&self) -> Exit {
+        match (self.differences(), self.problems) {
+            (0, 0) => Exit::Done,
+            (0, _) => Exit::Problems,
+            _ => Exit::Differences,
+        }
+    }
+
+    /// Tells people: one warning about differences, one about what could not be read, and to whoever watches which files.
+    pub(crate) fn tell(&self, files: u64, io: &Io) {
+        for (class, examples) in &self.examples {
+            io.ui.note(&format!(
+                "{} {}: {}{}",
+                human_count(self.counts[class]),
+                class.as_str(),
+                examples.join(", "),
+                if self.counts[class] > examples.len() as u64 {
+                    ", …"
+                } else {
+                    ""
+                },
+            ));
+        }
+        let dir = self.export.dir().display();
+        if self.problems > 0 {
+            io.ui.warning(
+                &Failure::new(
+                    Exit::Problems,
+                    format!("{} files or folders in `{dir}` could not be read; each is a `problem` record", human_count(self.problems)),
+                )
+                .hint("check the disk and who may read there, then verify again"),
+            );
+        }
+        if self.differences() > 0 {
+            let counts: Vec<String> = self
+                .counts
+                .iter()
+                .map(|(class, count)| format!("{} {}", human_count(*count), class.as_str()))
+                .collect();
+            let what = format!(
+                "{} differences among {} files in `{dir}`; each is a `finding` record",
+                human_count(self.differences()),
+                human_count(files)
+            );
+            io.ui.warning(
+                &Failure::new(Exit::Differences, what)
+                    .cause(counts.join(", "))
+                    .hint(self.hint()),
+            );
+        }
+    }
+
+    /// What to type.
+    fn hint(&self) -> String {
+        if self.counts.keys().any(|class| class.heals()) {
+            let dir = shell_word(&self.export.dir().to_string_lossy());
+            format!(
+                "`ente-pull {dir} | ente-decrypt - | ente-meta -` brings back what is missing, damaged or not exported"
+            )
+        } else {
+            "what somebody changed is left alone; remove it to have it written again".into()
+        }
+    }
+}
+
+impl Found {
+    /// For people: the path, or what else there is to say.
+    fn title(&self) -> String {
+        match (&self.path, &self.subject) {
+            (Some(path), _) => format!("`{}`", path.display()),
+            (None, Some(of)) => format!("file {} of collection {}", of.file, of.collection),
+            (None, None) => self.cause.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// Prints one record.
+pub(crate) fn print(io: &mut Io, record: &Record) -> Result<(), Failure> {
+    io.records
+        .write(record)
+        .map_err(|error| output_failure(&error))
+}
+
+/// A path as a shell takes it for one word.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+~,:@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// An unfinished listing: the last `ente-pull` was cut off before it knew what the account holds.
+pub(crate) fn unfinished(export: &Export, state: &State) -> Option<Found> {
+    if state.pull.listing.is_none() {
+        return Some(Found::unfinished(
+            "no listing of the account was ever completed; run `ente-pull`",
+        ));
+    }
+    // While `ente-pull` lives, its open listing is no sign of a run that was cut off.
+    let cut_off =
+        state.pull.has_open_listing() && Lock::holder(&export.state_dir(), "ente-pull").is_none();
+    cut_off.then(|| {
+        Found::unfinished("the last listing of the account was cut off; run `ente-pull` again")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_can_be_typed() {
+        assert_eq!(shell_word("/home/ada/Ente"), "/home/ada/Ente");
+        assert_eq!(shell_word("/a b/it's"), r"'/a b/it'\''s'");
+    }
+}

@@ -1,0 +1,269 @@
+//! `ente-verify -`: reads back what the records name, as they pass.
+//!
+//! Records say which files are meant; what they should be, the manifest says: a record is printed after its fact is written.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use ente_common::cli::Io;
+use ente_common::exit::{Exit, Failure};
+use ente_common::manifest::{Export, PlacementKey};
+use ente_common::naming::is_component;
+use ente_common::record::{Input, Record, RecordError, Scope};
+use rayon::prelude::*;
+use serde_json::{Map, Value};
+
+use crate::live::Live;
+use crate::look::{Looker, Outcome};
+use crate::plan::{self, Expected, What};
+use crate::report::{Book, Found, Report, print};
+use crate::whole::{MOVERS, pool};
+use crate::{Args, NAME};
+
+/// Records that are checked together; the pipe waits while as many are in flight.
+const BATCH: usize = 64;
+
+/// How often a wait for records looks up whether the run is to stop.
+const LOOK_UP: Duration = Duration::from_millis(200);
+
+type Records = Input<Box<dyn std::io::BufRead + Send>>;
+type Line = Result<Record, RecordError>;
+
+/// Checks what the records name.
+pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
+    let input = io.read_records()?;
+    let begin = input.begin().clone();
+    print(io, &input.begin_record().clone().with("tool", NAME))?;
+    if begin.scope == Scope::Listing {
+        return pass_on(input, io);
+    }
+    let export = Export::open(&Export::locate(
+        args.source.dir(),
+        begin.export().as_deref(),
+    )?)?;
+    export.check_account(&begin.account)?;
+    export.check_idle(&MOVERS, &begin.run, args.break_lock)?;
+    let mut stage = Stage {
+        report: Report::new(&export, Book::load(&export, &begin.run, args.break_lock)?),
+        live: Live::load(&export)?,
+        looker: Looker::new(
+            &export,
+            args.quick,
+            io.interrupt.clone(),
+            io.ui
+                .progress("checking", begin.expect.files, begin.expect.bytes),
+        ),
+        quick: args.quick,
+        files: 0,
+    };
+    let pool = pool(args)?;
+    let (records, reader) = read_ahead(input);
+    while let Some(batch) = next_batch(&records, io)? {
+        pool.install(|| stage.check(batch, io))?;
+    }
+    stage.looker.finish();
+    stage.report.book.sync()?;
+    stage.report.tell(stage.files, io);
+    if io.interrupt.is_set() {
+        // The reader may wait for a line that never comes.
+        return Ok(stage.report.exit());
+    }
+    let input = reader
+        .join()
+        .map_err(|_| Failure::new(Exit::Failed, "the thread that reads records died"))?;
+    let counts = stage.report.counts(stage.files, stage.looker.bytes());
+    Ok(finish(&input, Some(counts), io)?.and(stage.report.exit()))
+}
+
+/// A listing is about nothing on disk.
+fn pass_on(mut input: Records, io: &mut Io) -> Result<Exit, Failure> {
+    while let Some(record) = input.next_record()? {
+        print(io, &record)?;
+        if io.interrupt.is_set() {
+            return Ok(Exit::Done);
+        }
+    }
+    finish(&input, None, io)
+}
+
+/// Prints `end`, and tells how the stages before went.
+fn finish(input: &Records, counts: Option<Value>, io: &mut Io) -> Result<Exit, Failure> {
+    let mut exit = Exit::Done;
+    match input.end() {
+        Some(end) => {
+            let mut end = end.clone();
+            if let Some(counts) = counts {
+                let all = end
+                    .members
+                    .entry("counts")
+                    .or_insert_with(|| Map::new().into());
+                if let Some(all) = all.as_object_mut() {
+                    all.insert(NAME.into(), counts);
+                }
+            }
+            print(io, &end)?;
+        }
+        None => {
+            io.ui.warning(
+                &Failure::new(Exit::Failed, "the records were cut short")
+                    .cause("there was no `end`; the tool before may have failed")
+                    .hint("see what the tool before said"),
+            );
+            exit = Exit::Failed;
+        }
+    }
+    if input.problems() > 0 {
+        exit = exit.and(Exit::Problems);
+    }
+    Ok(exit)
+}
+
+/// Reads records in a thread of its own, so that a batch is whatever came meanwhile.
+fn read_ahead(mut input: Records) -> (Receiver<Line>, thread::JoinHandle<Records>) {
+    let (sender, receiver) = sync_channel(BATCH);
+    let reader = thread::spawn(move || {
+        while let Some(record) = input.next_record().transpose() {
+            let failed = record.is_err();
+            if sender.send(record).is_err() || failed {
+                break;
+            }
+        }
+        input
+    });
+    (receiver, reader)
+}
+
+/// The records that are there, at least one; `None` after the last and when the run is to stop.
+fn next_batch(records: &Receiver<Line>, io: &Io) -> Result<Option<Vec<Record>>, Failure> {
+    let first = loop {
+        match records.recv_timeout(LOOK_UP) {
+            _ if io.interrupt.is_set() => return Ok(None),
+            Ok(record) => break record?,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+        }
+    };
+    let mut batch = vec![first];
+    while batch.len() < BATCH
+        && let Ok(record) = records.try_recv()
+    {
+        batch.push(record?);
+    }
+    Ok(Some(batch))
+}
+
+struct Stage<'a> {
+    report: Report<'a>,
+    live: Live,
+    looker: Looker,
+    quick: bool,
+    files: u64,
+}
+
+impl Stage<'_> {
+    fn check(&mut self, batch: Vec<Record>, io: &mut Io) -> Result<(), Failure> {
+        self.live.refresh()?;
+        let expected: Vec<Vec<Expected>> = batch.iter().map(|it| self.expected(it)).collect();
+        let outcomes: Vec<Vec<Outcome>> = expected
+            .par_iter()
+            .map(|of_record| {
+                of_record
+                    .par_iter()
+                    .map(|it| self.looker.check(it))
+                    .collect()
+            })
+            .collect();
+        for ((mut record, expected), outcomes) in batch.into_iter().zip(expected).zip(outcomes) {
+            if outcomes.iter().any(|it| matches!(it, Outcome::Stopped)) {
+                return Ok(());
+            }
+            let gone = self.not_gone(&record);
+            if !outcomes.is_empty() {
+                let well = outcomes.iter().all(|it| matches!(it, Outcome::Well));
+                record.members.insert("verified".into(), well.into());
+            }
+            print(io, &record)?;
+            self.judge(&expected, outcomes, io)?;
+            self.report.findings(&gone, io)?;
+        }
+        Ok(())
+    }
+
+    /// What the manifest says of the placements that a record names, as far as they are written.
+    fn expected(&self, record: &Record) -> Vec<Expected> {
+        let mut expected = Vec::new();
+        for key in keys(record) {
+            plan::of_placement(&self.live.state, key, &mut expected);
+        }
+        // What is still to come is the business of the stages before, which said so.
+        expected.retain(|it| it.written.is_some());
+        for it in &mut expected {
+            it.outdated = false;
+        }
+        expected
+    }
+
+    fn judge(
+        &mut self,
+        expected: &[Expected],
+        outcomes: Vec<Outcome>,
+        io: &mut Io,
+    ) -> Result<(), Failure> {
+        let mut found = Vec::new();
+        for (expected, outcome) in expected.iter().zip(outcomes) {
+            self.files += u64::from(expected.subject.what == What::Content);
+            match outcome {
+                Outcome::Well => {
+                    if !self.quick && self.report.book.stands(&expected.subject) {
+                        self.report.book.open(self.report.export, io)?;
+                        self.report.book.clear(&expected.subject);
+                    }
+                }
+                Outcome::Wrong(class, cause) => found.push(Found::of(expected, class, cause)),
+                Outcome::Unreadable(error) => {
+                    let path = Path::new(expected.path.as_deref().unwrap_or_default());
+                    self.report
+                        .unreadable(Some(&expected.subject), path, &error, io)?;
+                }
+                Outcome::Stopped => {}
+            }
+        }
+        self.report.findings(&found, io)
+    }
+
+    /// Paths of ended placements at which something is that the manifest does not know.
+    fn not_gone(&self, record: &Record) -> Vec<Found> {
+        let ended = placements(record).filter(|it| it["gone"] == true && it["did"] == "trashed");
+        ended
+            .filter_map(|placement| placement["path"].as_str())
+            .filter(|path| path.split('/').all(is_component))
+            .filter(|path| self.looker.is_there(path) && !self.is_known(path))
+            .map(|path| Found::extra(PathBuf::from(path)))
+            .collect()
+    }
+
+    fn is_known(&self, path: &str) -> bool {
+        let placements = &self.live.state.decrypt.placements;
+        let mut parts = placements
+            .iter()
+            .flat_map(|(key, it)| (0..it.parts.len()).map(move |part| (*key, part)));
+        parts.any(|(key, part)| self.live.state.decrypt.path(key, part).as_deref() == Some(path))
+    }
+}
+
+fn placements(record: &Record) -> impl Iterator<Item = &Value> {
+    let placements = record.members.get("placements").and_then(Value::as_array);
+    placements.into_iter().flatten()
+}
+
+/// The placements that a `file` names.
+fn keys(record: &Record) -> Vec<PlacementKey> {
+    let id = record.int("id").filter(|_| record.kind() == "file");
+    let Some(id) = id else {
+        return Vec::new();
+    };
+    let collections = record.placement_collections().into_iter();
+    collections.map(|collection| (collection, id)).collect()
+}
