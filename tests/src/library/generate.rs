@@ -98,7 +98,8 @@ pub(super) fn fill(live: &mut Live, seed: Seed, options: &GenerateOptions) {
         })
         .collect();
     let camera_roll = live.create_folder("Camera");
-    let shared = live.share_in("grace@example.org", "Grace's wedding");
+    // Somebody else was there too, and called it the same.
+    let shared = live.share_in("grace@example.org", &album_name(0));
     for number in 0..options.files {
         let (album, place) = *random.pick(&albums);
         let file = make(&mut random, number, place, options);
@@ -139,8 +140,7 @@ pub(super) fn fill(live: &mut Live, seed: Seed, options: &GenerateOptions) {
 
 fn album_name(number: usize) -> String {
     let (place, ..) = PLACES[number % PLACES.len()];
-    let year = 2019 + number / PLACES.len() % 7;
-    // Two albums may have the same name.
+    let year = 2019 + (number + number / PLACES.len()) % 7;
     format!("{place} {year}")
 }
 
