@@ -211,6 +211,23 @@ fn a_server_out_of_reach_has_its_own_code() {
 }
 
 #[test]
+fn certificates_that_are_none_are_refused_before_anything_is_sent() {
+    let machine = Machine::new();
+    let empty = machine.dir.path().join("empty.pem");
+    std::fs::write(&empty, "no certificate").unwrap();
+    let missing = machine.dir.path().join("missing.pem");
+    for (file, cause) in [
+        (empty, "no certificate in PEM form"),
+        (missing, "cannot read the certificates"),
+    ] {
+        let line = ["--ca-file", file.to_str().unwrap(), "ada@example.org"];
+        let failure = machine.run(&line, "").result.unwrap_err();
+        assert_eq!(failure.exit, Exit::Failed);
+        assert!(failure.cause.unwrap().starts_with(cause));
+    }
+}
+
+#[test]
 fn nobody_to_sign_in_again_is_said() {
     let failure = Machine::new().run(&[], "").result.unwrap_err();
     assert_eq!(failure.exit, Exit::NotSignedIn);

@@ -256,16 +256,19 @@ fn root(error: &reqwest::Error) -> Option<&(dyn std::error::Error + 'static)> {
     std::iter::successors(error.source(), |error| (*error).source()).last()
 }
 
-/// Whether TLS, not the network, refused the connection. An [`io::Error`] hides its content from
-/// the source chain, hence the second look.
-fn is_certificate(error: &reqwest::Error) -> bool {
-    std::iter::successors(error.source(), |error| (*error).source()).any(|error| {
-        error.is::<rustls::Error>()
-            || error
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::get_ref)
-                .is_some_and(|inner| inner.is::<rustls::Error>())
-    })
+/// Whether it is the server's certificate that was refused. An [`io::Error`] hides its content from
+/// the source chain, and here one lies in another.
+fn is_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return matches!(error, rustls::Error::InvalidCertificate(_));
+    }
+    if let Some(inner) = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        return is_certificate(inner);
+    }
+    error.source().is_some_and(is_certificate)
 }
 
 pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -307,6 +310,16 @@ mod tests {
         ] {
             assert_eq!(error_code(body.as_bytes()).as_deref(), code, "{body}");
         }
+    }
+
+    #[test]
+    fn a_refused_certificate_is_found_however_deep() {
+        use rustls::{CertificateError, Error};
+        let wrapped = |error: Error| io::Error::other(io::Error::other(error));
+        let certificate = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        assert!(is_certificate(&wrapped(certificate)));
+        assert!(!is_certificate(&wrapped(Error::DecryptError)));
+        assert!(!is_certificate(&io::Error::from_raw_os_error(111)));
     }
 
     #[test]

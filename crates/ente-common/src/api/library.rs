@@ -49,6 +49,7 @@ mod tests {
         assert!(page.has_more);
         let request = &server.requests()[0];
         assert!(request.starts_with("GET /collections/v2/diff?collectionID=7&sinceTime=12 "));
+        assert!(request.contains("accept-encoding: gzip"));
         assert!(request.contains("x-auth-token: BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="));
     }
 
