@@ -6,7 +6,7 @@ use crate::plan::{Expected, What};
 
 /// What kind of difference was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
+pub(crate) enum Class {
     /// Recorded, but not there.
     Missing,
     /// The content differs, size and modification time do not: the disk did that.
@@ -23,7 +23,7 @@ pub enum Class {
 
 impl Class {
     /// As facts and records spell it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Damaged => "damaged",
@@ -35,24 +35,19 @@ impl Class {
     }
 
     /// The export is not what it should be: exit code 4. A stray file of the user's is no fault of the export.
-    pub fn is_difference(self) -> bool {
+    pub(crate) fn is_difference(self) -> bool {
         self != Self::Extra
     }
 
     /// The next runs of the other tools put it right.
-    pub fn heals(self) -> bool {
+    pub(crate) fn heals(self) -> bool {
         matches!(self, Self::Missing | Self::Damaged | Self::NotExported)
-    }
-
-    /// Only reading the content can tell that it is well again.
-    pub fn is_about_content(self) -> bool {
-        matches!(self, Self::Damaged | Self::Modified | Self::SidecarEdited)
     }
 }
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub(crate) enum Seen {
     /// Nothing.
     Nothing,
     /// Something that is no regular file, or that is reached through something that is no folder of ours.
@@ -72,7 +67,7 @@ pub enum Seen {
 ///
 /// Where the content was read, it alone decides whether there is a difference: a file that was only touched is well. Where it was not, size and
 /// modification time decide.
-pub fn classify(expected: &Expected, seen: &Seen) -> Option<Class> {
+pub(crate) fn classify(expected: &Expected, seen: &Seen) -> Option<Class> {
     let Some(written) = &expected.written else {
         return Some(Class::NotExported);
     };

@@ -1,19 +1,25 @@
 //! Proves the export against its own record; names what to repair. Holds no key, no token, and uses no network.
 //!
-//! [`plan`] says from the manifest what should be in the tree, [`look`] sees what is there, [`check`] tells the two apart, [`walk`] finds what
-//! nobody recorded, [`report`] makes findings of it: facts for the other tools, records for the pipe, a few lines for people. [`whole`] does so
-//! for everything, [`stream`] for what records name. [`prune`] and [`sums`] stand alone.
+//! `whole` checks everything, `stream` what records name. `live` holds the manifest, `plan` says from it what should be in the tree, `look` sees
+//! what is there, `check` tells the two apart, `walk` finds what nobody recorded. `report` makes findings of it: facts for the other tools (`book`),
+//! records for the pipe, a few lines for people. `prune` and `sums` stand alone.
 
-pub mod check;
-mod live;
-mod look;
-pub mod plan;
-mod prune;
-mod report;
-mod stream;
-mod sums;
-mod walk;
 mod whole;
+
+mod stream;
+
+mod live;
+mod plan;
+
+mod check;
+mod look;
+mod walk;
+
+mod book;
+mod report;
+
+mod prune;
+mod sums;
 
 use std::num::NonZeroUsize;
 

@@ -4,13 +4,13 @@
 
 use blake3::Hash;
 use ente_common::id::Version;
-use ente_common::manifest::facts::{Part, Placement, Sidecar};
+use ente_common::manifest::facts::{File, Part, Placement, Sidecar};
 use ente_common::manifest::{PlacementKey, State};
 use ente_common::naming::second_sidecar_name;
 
 /// Which file of a part is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum What {
+pub(crate) enum What {
     /// Its content.
     Content,
     /// Its sidecar.
@@ -19,7 +19,7 @@ pub enum What {
 
 impl What {
     /// As facts and records spell it; content goes without saying.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Content => "",
             Self::Sidecar => "sidecar",
@@ -29,61 +29,79 @@ impl What {
 
 /// What an expectation is about, apart from where it lies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Subject {
+pub(crate) struct Subject {
     /// Collection ID.
-    pub collection: i64,
+    pub(crate) collection: i64,
     /// File ID.
-    pub file: i64,
+    pub(crate) file: i64,
     /// Index of the part.
-    pub part: usize,
+    pub(crate) part: usize,
     /// The part's content or its sidecar.
-    pub what: What,
+    pub(crate) what: What,
     /// Content version.
-    pub version: Option<Version>,
+    pub(crate) version: Option<Version>,
     /// How many times it was written: a finding holds for one writing.
-    pub n: u32,
+    pub(crate) n: u32,
 }
 
 /// The recorded bytes of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Written {
+pub(crate) struct Written {
     /// Size in bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Digest; `None` if the record holds none that can be read, which no content equals.
-    pub blake3: Option<Hash>,
+    pub(crate) blake3: Option<Hash>,
     /// Modification time in microseconds; sidecars have none on record.
-    pub mtime: Option<i64>,
+    pub(crate) mtime: Option<i64>,
 }
 
 /// One thing that should be in the tree.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Expected {
+pub(crate) struct Expected {
     /// What it is.
-    pub subject: Subject,
+    pub(crate) subject: Subject,
     /// Its path below the export; `None` while it has no name.
-    pub path: Option<String>,
+    pub(crate) path: Option<String>,
     /// What was written; `None` if nothing was.
-    pub written: Option<Written>,
+    pub(crate) written: Option<Written>,
     /// The account holds newer content.
-    pub outdated: bool,
+    pub(crate) outdated: bool,
     /// Why it was not written, where known.
-    pub cause: Option<String>,
+    pub(crate) cause: Option<String>,
 }
 
 /// Everything that should be in the tree, sorted by path.
-pub fn whole(state: &State) -> Vec<Expected> {
+pub(crate) fn whole(state: &State) -> Vec<Expected> {
     let mut expected = Vec::new();
     for key in state.decrypt.placements.keys() {
         of_placement(state, *key, &mut expected);
     }
     for (key, file) in &state.pull.files {
-        if !is_written(state, *key) {
-            let subject = subject(*key, 0, What::Content, file.version, 0);
-            expected.push(never_written(state, subject, pending_path(state, *key)));
-        }
+        expected.extend(never_written(state, *key, file));
     }
-    expected.sort_by(|a, b| (&a.path, sort_key(a)).cmp(&(&b.path, sort_key(b))));
+    sort(&mut expected);
     expected
+}
+
+/// What should be in the tree of one file in one album.
+pub(crate) fn of_key(state: &State, key: PlacementKey) -> Vec<Expected> {
+    let mut expected = Vec::new();
+    of_placement(state, key, &mut expected);
+    if let Some(file) = state.pull.files.get(&key) {
+        expected.extend(never_written(state, key, file));
+    }
+    expected
+}
+
+/// Sorts by path.
+pub(crate) fn sort(expected: &mut [Expected]) {
+    expected.sort_by(|a, b| (&a.path, sort_key(a)).cmp(&(&b.path, sort_key(b))));
+}
+
+/// The paths of sorted expectations, sorted.
+pub(crate) fn paths(expected: &[Expected]) -> Vec<&str> {
+    let paths = expected.iter().filter_map(|it| it.path.as_deref());
+    paths.collect()
 }
 
 fn sort_key(expected: &Expected) -> (i64, i64, usize, What) {
@@ -91,14 +109,8 @@ fn sort_key(expected: &Expected) -> (i64, i64, usize, What) {
     (of.collection, of.file, of.part, of.what)
 }
 
-/// Whether anything of a placement is on disk, as far as the facts tell.
-fn is_written(state: &State, key: PlacementKey) -> bool {
-    let parts = state.decrypt.placements.get(&key).map(|it| it.parts.len());
-    parts.is_some_and(|parts| parts > 0) && state.decrypt.folders.contains_key(&key.0)
-}
-
 /// Adds what was written of one placement, and the sidecars that belong to it. Adds nothing for one that is not written.
-pub fn of_placement(state: &State, key: PlacementKey, expected: &mut Vec<Expected>) {
+pub(crate) fn of_placement(state: &State, key: PlacementKey, expected: &mut Vec<Expected>) {
     let (Some(placement), Some(folder)) = (
         state.decrypt.placements.get(&key),
         state.decrypt.folders.get(&key.0),
@@ -202,26 +214,33 @@ fn written_sidecar(sidecar: &Sidecar) -> Written {
     }
 }
 
-fn never_written(state: &State, subject: Subject, path: Option<String>) -> Expected {
-    let content = subject.version.map(|version| (subject.file, version));
-    let known = content.and_then(|content| {
-        let verdict = state.decrypt.verdicts.get(&content).map(|it| &it.cause);
-        let aside = state.decrypt.asides.get(&content).map(|it| &it.cause);
-        let failed = state.pull.failed.get(&content).map(|it| &it.cause);
-        aside.or(verdict).or(failed).cloned()
-    });
-    Expected {
-        subject,
-        path,
+/// A file of the account of which nothing is on disk yet; `None` if something is.
+fn never_written(state: &State, key: PlacementKey, file: &File) -> Option<Expected> {
+    let placement = state.decrypt.placements.get(&key);
+    let folder = state.decrypt.folders.get(&key.0);
+    if folder.is_some() && placement.is_some_and(|it| !it.parts.is_empty()) {
+        return None;
+    }
+    Some(Expected {
+        subject: subject(key, 0, What::Content, file.version, 0),
+        // Where it is to come, if its album and it were named already.
+        path: folder
+            .zip(placement)
+            .map(|(folder, placement)| format!("{}/{}", folder.name, placement.name)),
         written: None,
         outdated: false,
-        cause: known.filter(|cause| !cause.is_empty()),
-    }
+        cause: file
+            .version
+            .and_then(|version| why_not(state, key.1, version)),
+    })
 }
 
-/// Where a file is to come, if its album and it were named already.
-fn pending_path(state: &State, key: PlacementKey) -> Option<String> {
-    let folder = state.decrypt.folders.get(&key.0)?;
-    let placement = state.decrypt.placements.get(&key)?;
-    Some(format!("{}/{}", folder.name, placement.name))
+/// Why content was not exported, as far as the facts tell.
+fn why_not(state: &State, file: i64, version: Version) -> Option<String> {
+    let content = (file, version);
+    let aside = state.decrypt.asides.get(&content).map(|it| &it.cause);
+    let verdict = state.decrypt.verdicts.get(&content).map(|it| &it.cause);
+    let failed = state.pull.failed.get(&content).map(|it| &it.cause);
+    let cause = aside.or(verdict).or(failed)?;
+    (!cause.is_empty()).then(|| cause.clone())
 }

@@ -2,7 +2,7 @@
 //!
 //! Records say which files are meant; what they should be, the manifest says: a record is printed after its fact is written.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -15,10 +15,11 @@ use ente_common::record::{Input, Record, RecordError, Scope};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
+use crate::book::Book;
 use crate::live::Live;
 use crate::look::{Looker, Outcome};
 use crate::plan::{self, Expected, What};
-use crate::report::{Book, Found, Report, print};
+use crate::report::{Found, Report, print};
 use crate::whole::{MOVERS, pool};
 use crate::{Args, NAME};
 
@@ -222,11 +223,7 @@ impl Stage<'_> {
                     }
                 }
                 Outcome::Wrong(class, cause) => found.push(Found::of(expected, class, cause)),
-                Outcome::Unreadable(error) => {
-                    let path = Path::new(expected.path.as_deref().unwrap_or_default());
-                    self.report
-                        .unreadable(Some(&expected.subject), path, &error, io)?;
-                }
+                Outcome::Unreadable(error) => self.report.unreadable_part(expected, &error, io)?,
                 Outcome::Stopped => {}
             }
         }

@@ -42,7 +42,7 @@ pub(crate) fn extras(root: &Path, known: &[&str], interrupt: &Interrupt) -> Walk
 }
 
 /// Recorded paths are text with `/`, whatever the platform writes between folders.
-fn is_known(path: &Path, known: &[&str]) -> bool {
+pub(crate) fn is_known(path: &Path, known: &[&str]) -> bool {
     let components: Option<Vec<&str>> = path.iter().map(|component| component.to_str()).collect();
     components.is_some_and(|components| known.binary_search(&components.join("/").as_str()).is_ok())
 }

@@ -1,21 +1,22 @@
 //! `ente-verify DIR`: everything that the record knows, and what it does not know.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use ente_common::cli::Io;
 use ente_common::exit::{Exit, Failure};
-use ente_common::manifest::Export;
 use ente_common::manifest::facts::Checked;
+use ente_common::manifest::{Export, Lock, State};
 use ente_common::record::{Begin, Expect, Record, Scope, path_to_value, run_id};
 use ente_common::ui::{human_bytes, human_count};
+use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde_json::json;
 
+use crate::book::Book;
 use crate::live::Live;
 use crate::look::{Looker, Outcome};
 use crate::plan::{self, Expected, What};
-use crate::report::{Book, Found, Report, print, unfinished};
+use crate::report::{Found, Report, print};
 use crate::{Args, NAME, walk};
 
 /// The tools that move files about in the tree.
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     export.check_idle(&MOVERS, &run, args.break_lock)?;
     let mut report = Report::new(&export, Book::load(&export, &run, args.break_lock)?);
     report.book.open(&export, io)?;
-    let mut live = Live::load(&export)?;
+    let live = Live::load(&export)?;
     let expected = plan::whole(&live.state);
     let totals = Totals::of(&expected);
     print(io, &begin(&export, &run).to_record())?;
@@ -39,9 +40,17 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     let bytes = if args.quick { 0 } else { totals.bytes };
     let progress = io.ui.progress("checking", totals.files, bytes);
     let looker = Looker::new(&export, args.quick, io.interrupt.clone(), progress);
-    let done = check_all(args, &looker, &expected, &mut live, &mut report, io);
+    let mut check = Check {
+        quick: args.quick,
+        looker: &looker,
+        live,
+        report,
+        grown: false,
+    };
+    let done = check.run(&expected, &pool(args)?, io);
     looker.finish();
     done?;
+    let mut report = check.report;
     if io.interrupt.is_set() {
         report.book.sync()?;
         return Ok(report.exit());
@@ -110,114 +119,128 @@ impl Totals {
     }
 }
 
-/// Looks at everything, in batches, each of which is recorded and printed in the order of paths.
-fn check_all(
-    args: &Args,
-    looker: &Looker,
-    expected: &[Expected],
-    live: &mut Live,
-    report: &mut Report<'_>,
-    io: &mut Io,
-) -> Result<(), Failure> {
-    let export = report.export;
-    if let Some(found) = unfinished(export, &live.state) {
-        report.findings(&[found], io)?;
-    }
-    let pool = pool(args)?;
-    let mut news = News::default();
-    for batch in expected.chunks(BATCH) {
-        if io.interrupt.is_set() {
-            return Ok(());
+struct Check<'a> {
+    quick: bool,
+    looker: &'a Looker,
+    live: Live,
+    report: Report<'a>,
+    /// Another run recorded something since the plan was made.
+    grown: bool,
+}
+
+impl Check<'_> {
+    /// Looks at everything in batches, each of which is recorded and printed in the order of paths; then at what nobody recorded.
+    fn run(
+        &mut self,
+        expected: &[Expected],
+        pool: &ThreadPool,
+        io: &mut Io,
+    ) -> Result<(), Failure> {
+        if let Some(found) = unfinished(self.report.export, &self.live.state) {
+            self.report.findings(&[found], io)?;
         }
-        let outcomes: Vec<Outcome> = pool.install(|| {
-            batch
-                .par_iter()
-                .with_max_len(1)
-                .map(|it| looker.check(it))
-                .collect()
-        });
+        for batch in expected.chunks(BATCH) {
+            if io.interrupt.is_set() {
+                return Ok(());
+            }
+            let look = |it| self.looker.check(it);
+            let outcomes: Vec<Outcome> =
+                pool.install(|| batch.par_iter().with_max_len(1).map(look).collect());
+            let mut found = self.found(batch, outcomes, io)?;
+            if !found.is_empty() && self.has_grown()? {
+                found = self.again(&found, io)?;
+            }
+            self.report.findings(&found, io)?;
+        }
+        self.extras(expected, io)
+    }
+
+    fn found(
+        &mut self,
+        expected: &[Expected],
+        outcomes: Vec<Outcome>,
+        io: &mut Io,
+    ) -> Result<Vec<Found>, Failure> {
         let mut found = Vec::new();
-        for (expected, outcome) in batch.iter().zip(outcomes) {
+        for (expected, outcome) in expected.iter().zip(outcomes) {
             match outcome {
                 Outcome::Stopped => {}
                 Outcome::Well => {
                     // Sizes and times cannot clear what reading the content found.
-                    let known = args.quick.then(|| report.book.known(&expected.subject));
-                    if let Some(class) = known.flatten() {
-                        found.push((expected, class, None));
-                    }
+                    let known = self
+                        .quick
+                        .then(|| self.report.book.known(&expected.subject));
+                    found.extend(
+                        known
+                            .flatten()
+                            .map(|class| Found::of(expected, class, None)),
+                    );
                 }
-                Outcome::Wrong(class, cause) => found.push((expected, class, cause)),
-                Outcome::Unreadable(error) => {
-                    let path = Path::new(expected.path.as_deref().unwrap_or_default());
-                    report.unreadable(Some(&expected.subject), path, &error, io)?;
-                }
+                Outcome::Wrong(class, cause) => found.push(Found::of(expected, class, cause)),
+                Outcome::Unreadable(error) => self.report.unreadable_part(expected, &error, io)?,
             }
         }
-        if !found.is_empty() {
-            news.hear(live)?;
-        }
-        let found: Vec<Found> = found
-            .into_iter()
-            .filter(|(expected, ..)| news.confirms(expected))
-            .map(|(expected, class, cause)| Found::of(expected, class, cause))
-            .collect();
-        report.findings(&found, io)?;
+        Ok(found)
     }
 
-    let known: Vec<&str> = expected
-        .iter()
-        .filter_map(|it| it.path.as_deref())
-        .collect();
-    let walked = walk::extras(export.dir(), &known, &io.interrupt);
-    for error in walked.unreadable {
-        let path = error.path().unwrap_or(Path::new("")).to_owned();
-        let path = path.strip_prefix(export.dir()).unwrap_or(&path);
-        report.unreadable(None, path, &error, io)?;
+    fn has_grown(&mut self) -> Result<bool, Failure> {
+        self.grown |= self.live.refresh()?;
+        Ok(self.grown)
     }
-    news.hear(live)?;
-    let extras: Vec<Found> = walked
-        .extras
-        .into_iter()
-        .filter(|path| !news.knows(path))
-        .map(Found::extra)
-        .collect();
-    report.findings(&extras, io)
+
+    /// Looks once more, by the facts as they are now: a run that began meanwhile moves files, which is no difference.
+    fn again(&mut self, found: &[Found], io: &mut Io) -> Result<Vec<Found>, Failure> {
+        let mut expected = Vec::new();
+        for of in found.iter().filter_map(|it| it.subject.as_ref()) {
+            let now = plan::of_key(&self.live.state, (of.collection, of.file));
+            expected.extend(
+                now.into_iter()
+                    .filter(|it| (it.subject.part, it.subject.what) == (of.part, of.what)),
+            );
+        }
+        plan::sort(&mut expected);
+        expected.dedup();
+        let outcomes = expected.iter().map(|it| self.looker.check(it)).collect();
+        self.found(&expected, outcomes, io)
+    }
+
+    fn extras(&mut self, expected: &[Expected], io: &mut Io) -> Result<(), Failure> {
+        let root = self.report.export.dir();
+        let walked = walk::extras(root, &plan::paths(expected), &io.interrupt);
+        for error in walked.unreadable {
+            let path = error.path().unwrap_or(Path::new("")).to_owned();
+            let path = path.strip_prefix(root).unwrap_or(&path);
+            self.report.unreadable(None, path, &error, io)?;
+        }
+        let mut extras = walked.extras;
+        if !extras.is_empty() && self.has_grown()? {
+            let now = plan::whole(&self.live.state);
+            let known = plan::paths(&now);
+            extras.retain(|path| !walk::is_known(path, &known));
+        }
+        let extras: Vec<Found> = extras.into_iter().map(Found::extra).collect();
+        self.report.findings(&extras, io)
+    }
 }
 
-pub(crate) fn pool(args: &Args) -> Result<rayon::ThreadPool, Failure> {
+pub(crate) fn pool(args: &Args) -> Result<ThreadPool, Failure> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(args.jobs.map_or(0, std::num::NonZeroUsize::get))
         .build()
         .map_err(|error| Failure::new(Exit::Failed, "cannot start threads").cause(error))
 }
 
-/// What other tools recorded since the plan was made: a run that began meanwhile moves files, which is no difference.
-#[derive(Default)]
-struct News {
-    expected: Option<HashSet<Expected>>,
-    paths: HashSet<String>,
-}
-
-impl News {
-    fn hear(&mut self, live: &mut Live) -> Result<(), Failure> {
-        if live.refresh()? {
-            let expected: HashSet<Expected> = plan::whole(&live.state).into_iter().collect();
-            self.paths = expected.iter().filter_map(|it| it.path.clone()).collect();
-            self.expected = Some(expected);
-        }
-        Ok(())
+/// An unfinished listing: the last `ente-pull` was cut off before it knew what the account holds.
+fn unfinished(export: &Export, state: &State) -> Option<Found> {
+    if state.pull.listing.is_none() {
+        return Some(Found::unfinished(
+            "no listing of the account was ever completed; run `ente-pull`",
+        ));
     }
-
-    /// The record still says what it said when the plan was made.
-    fn confirms(&self, expected: &Expected) -> bool {
-        self.expected
-            .as_ref()
-            .is_none_or(|now| now.contains(expected))
-    }
-
-    /// A file that was recorded since.
-    fn knows(&self, path: &Path) -> bool {
-        path.to_str().is_some_and(|path| self.paths.contains(path))
-    }
+    // While `ente-pull` lives, its open listing is no sign of a run that was cut off.
+    let cut_off =
+        state.pull.has_open_listing() && Lock::holder(&export.state_dir(), "ente-pull").is_none();
+    cut_off.then(|| {
+        Found::unfinished("the last listing of the account was cut off; run `ente-pull` again")
+    })
 }

@@ -6,7 +6,9 @@ mod scratch;
 use std::fs;
 
 use ente_common::exit::Exit;
-use ente_common::manifest::facts::{DecryptFact, MetaFact, PullFact, Verdict};
+use ente_common::manifest::facts::{
+    DecryptFact, File, Folder, Listing, MetaFact, Placement, PullFact, Verdict,
+};
 use ente_common::manifest::{Lock, State};
 use scratch::{Ran, Scratch, at, version};
 
@@ -288,6 +290,43 @@ fn while_files_are_moved_nobody_looks() {
     assert_eq!(export.verify_lines(), before);
     drop(lock);
     assert_eq!(export.verify(&[]).exit, Exit::Done);
+}
+
+#[test]
+fn what_moves_on_during_a_check_is_looked_at_again() {
+    let export = Scratch::whole();
+    let there = export.clone();
+    let ran = export.meanwhile(move || {
+        // Album 2 is renamed, file 1 gets new content, file 2 is removed, file 6 comes: all recorded. File 3 is damaged as well.
+        there.rot("Porto/c.jpg");
+        fs::rename(there.path("Porto"), there.path("Oporto")).unwrap();
+        fs::remove_file(there.path("Lisbon/b.jpg")).unwrap();
+        fs::remove_file(there.path("Lisbon/metadata/b.jpg.json")).unwrap();
+        there.decrypt(&[
+            DecryptFact::Folder(Folder {
+                collection: 2,
+                name: "Oporto".into(),
+                ..Folder::default()
+            }),
+            DecryptFact::Placement(Placement {
+                collection: 1,
+                file: 2,
+                gone: true,
+                ..Placement::default()
+            }),
+        ]);
+        there.pull(&[
+            PullFact::File(File {
+                gone: true,
+                ..scratch::file(1, 2, version(2))
+            }),
+            PullFact::Listing(Listing::default()),
+        ]);
+        there.write(1, 1, "a.jpg", b"other", 2);
+        there.list(1, 6, version(6));
+        there.write(1, 6, "f.jpg", b"sixth", 1);
+    });
+    assert_eq!(found(&ran), pairs(&[("damaged", "Oporto/c.jpg")]));
 }
 
 #[test]

@@ -74,15 +74,16 @@ impl Ran {
     }
 }
 
-/// An export in a folder that goes away.
+/// An export in a folder that goes away; clones share it.
+#[derive(Clone)]
 pub(crate) struct Scratch {
-    dir: tempfile::TempDir,
+    dir: Arc<tempfile::TempDir>,
 }
 
 impl Scratch {
     /// An export that was never listed.
     pub(crate) fn empty() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Arc::new(tempfile::tempdir().unwrap());
         let account = Account {
             endpoint: "https://e".into(),
             app: "photos".into(),
@@ -269,9 +270,23 @@ impl Scratch {
         self.run(&[options, &[dir]].concat(), String::new(), interrupt)
     }
 
+    /// A run during which, once it has read the facts, something happens.
+    pub(crate) fn meanwhile(&self, happens: impl FnOnce() + Send + 'static) -> Ran {
+        let dir = self.dir.path().to_str().unwrap();
+        let records = Shared(
+            Arc::default(),
+            Arc::new(Mutex::new(Some(Box::new(happens)))),
+        );
+        self.run_with(&[dir], String::new(), Interrupt::default(), records)
+    }
+
     fn run(&self, args: &[&str], input: String, interrupt: Interrupt) -> Ran {
+        self.run_with(args, input, interrupt, Shared::default())
+    }
+
+    fn run_with(&self, args: &[&str], input: String, interrupt: Interrupt, records: Shared) -> Ran {
         let args = Args::try_parse_from([&["ente-verify"], args].concat()).unwrap();
-        let (records, output) = (Shared::default(), Shared::default());
+        let output = Shared::default();
         let mut io = Io {
             input: Box::new(Cursor::new(input.into_bytes())),
             records: Writer::new(Some(Box::new(records.clone()))),
@@ -297,8 +312,11 @@ impl Scratch {
     }
 }
 
+/// A stream that is kept; at the first line something may happen.
 #[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
+struct Shared(Arc<Mutex<Vec<u8>>>, Arc<Mutex<Option<Happens>>>);
+
+type Happens = Box<dyn FnOnce() + Send>;
 
 impl Shared {
     fn text(&self) -> String {
@@ -308,6 +326,9 @@ impl Shared {
 
 impl Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(happens) = self.1.lock().unwrap().take() {
+            happens();
+        }
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
     }

@@ -1,0 +1,187 @@
+//! Verify's own part of the manifest: which findings stand, and what this run adds and withdraws.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use ente_common::cli::Io;
+use ente_common::exit::{Exit, Failure};
+use ente_common::manifest::facts::{Checked, Finding, VerifyFact};
+use ente_common::manifest::state::VerifyState;
+use ente_common::manifest::{Export, Journal, Lock, PartKey};
+
+use crate::NAME;
+use crate::check::Class;
+use crate::plan::{Subject, What};
+use crate::report::Found;
+
+/// What a finding is about, in the facts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Part(PartKey, What),
+    Path(PathBuf),
+}
+
+fn key_of(subject: &Subject) -> Key {
+    let part = (subject.collection, subject.file, subject.part);
+    Key::Part(part, subject.what)
+}
+
+/// The findings that stand; locked and opened for writing at the first fact.
+pub(crate) struct Book {
+    run: String,
+    break_lock: bool,
+    standing: VerifyState,
+    /// What this run has an answer for, or cannot have one: such findings stand.
+    settled: HashSet<Key>,
+    open: Option<(Lock, Journal)>,
+    /// The medium cannot be written: an export on it can still be checked.
+    unwritable: bool,
+}
+
+impl Book {
+    pub(crate) fn load(export: &Export, run: &str, break_lock: bool) -> Result<Self, Failure> {
+        Ok(Self {
+            run: run.to_owned(),
+            break_lock,
+            standing: VerifyState::load(&export.state_dir())?,
+            settled: HashSet::new(),
+            open: None,
+            unwritable: false,
+        })
+    }
+
+    /// Locks for writing, once. Where nothing can be written, says so and goes on without.
+    pub(crate) fn open(&mut self, export: &Export, io: &Io) -> Result<(), Failure> {
+        if self.open.is_some() || self.unwritable {
+            return Ok(());
+        }
+        let opened = export
+            .lock(NAME, &self.run, (io.clock)(), self.break_lock)
+            .and_then(|lock| Ok((lock, Journal::open(&export.state_dir(), "verify")?)));
+        match opened {
+            Ok(opened) => {
+                self.open = Some(opened);
+                // What another run wrote before we had the lock.
+                self.standing = VerifyState::load(&export.state_dir())?;
+            }
+            Err(failure) if failure.exit == Exit::NotWritable => {
+                self.unwritable = true;
+                let what = "the findings of this run are not recorded";
+                io.ui
+                    .warning(&Failure::new(failure.exit, what).cause(failure));
+            }
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, fact: Finding) {
+        let fact = VerifyFact::Finding(fact);
+        if let Some((_, journal)) = &mut self.open {
+            journal.append(&fact);
+        }
+        self.standing.apply(fact);
+    }
+
+    fn standing(&self, key: &Key) -> Option<&Finding> {
+        match key {
+            Key::Part(part, What::Content) => self.standing.findings.get(part),
+            Key::Part(part, What::Sidecar) => self.standing.sidecars.get(part),
+            Key::Path(path) => self.standing.extras.get(path),
+        }
+    }
+
+    /// A finding of an earlier run that only reading the content can clear, as long as the file is the one that it was about.
+    pub(crate) fn known(&self, subject: &Subject) -> Option<Class> {
+        let standing = self.standing(&key_of(subject))?;
+        [Class::Damaged, Class::Modified, Class::SidecarEdited]
+            .into_iter()
+            .find(|class| class.as_str() == standing.class && standing.n == subject.n)
+    }
+
+    /// Whether an earlier run found something about this part or sidecar.
+    pub(crate) fn stands(&self, subject: &Subject) -> bool {
+        self.standing(&key_of(subject)).is_some()
+    }
+
+    /// Records a finding, unless it stands already. Of two about one thing (a sidecar and its second) the first counts.
+    pub(crate) fn note(&mut self, found: &Found, when: i64) {
+        let Some(fact) = found.to_fact(when) else {
+            return;
+        };
+        let key = match &found.subject {
+            Some(subject) => key_of(subject),
+            None => Key::Path(found.path.clone().unwrap_or_default()),
+        };
+        let same = self
+            .standing(&key)
+            .is_some_and(|old| (&old.class, old.n) == (&fact.class, fact.n));
+        if self.settled.insert(key) && !same {
+            self.append(fact);
+        }
+    }
+
+    /// What cannot be told this time stays as it was.
+    pub(crate) fn leave(&mut self, subject: &Subject) {
+        self.settled.insert(key_of(subject));
+    }
+
+    /// Records that this part or sidecar is well again.
+    pub(crate) fn clear(&mut self, subject: &Subject) {
+        self.withdraw(&key_of(subject));
+    }
+
+    /// Records that whatever stood and was not found this time is no more. Only for a run that looked at everything.
+    pub(crate) fn clear_rest(&mut self) {
+        let standing = &self.standing;
+        let contents = standing
+            .findings
+            .keys()
+            .map(|it| Key::Part(*it, What::Content));
+        let sidecars = standing
+            .sidecars
+            .keys()
+            .map(|it| Key::Part(*it, What::Sidecar));
+        let paths = standing.extras.keys().cloned().map(Key::Path);
+        let rest: Vec<Key> = contents
+            .chain(sidecars)
+            .chain(paths)
+            .filter(|key| !self.settled.contains(key))
+            .collect();
+        for key in &rest {
+            self.withdraw(key);
+        }
+    }
+
+    fn withdraw(&mut self, key: &Key) {
+        if let Some(standing) = self.standing(key).cloned() {
+            self.append(Finding {
+                gone: true,
+                ..standing
+            });
+        }
+    }
+
+    /// Records that the run looked at everything.
+    pub(crate) fn checked(&mut self, checked: Checked) {
+        if let Some((_, journal)) = &mut self.open {
+            journal.append(&VerifyFact::Checked(checked));
+        }
+    }
+
+    /// Everything noted so far survives a kill.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        match &mut self.open {
+            Some((_, journal)) => Ok(journal.flush()?),
+            None => Ok(()),
+        }
+    }
+
+    /// Everything noted so far survives a power cut.
+    pub(crate) fn sync(&mut self) -> Result<(), Failure> {
+        match &mut self.open {
+            Some((_, journal)) => Ok(journal.sync()?),
+            None => Ok(()),
+        }
+    }
+}
