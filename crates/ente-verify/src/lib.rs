@@ -44,14 +44,15 @@ Examples:
 
 What it finds, each a `finding` record:
   missing         recorded, but not there
-  damaged         other content, though size and modification time are the recorded ones: the disk did that
-  not-exported    in the account, but not in the export yet: a run that was interrupted, a file that failed
+  damaged         other content under the recorded size and time: the disk did that
+  not-exported    in the account, but not here yet: interrupted, or failed
   modified        changed by somebody; never touched
   sidecar-edited  the same for a sidecar
-  extra           there, but not ours; reported, and no difference
+  extra           there, but not ours; told of, and no difference
 
-What is missing, damaged or not exported, the next `ente-pull`, `ente-decrypt` and `ente-meta` put right, in a pipe or not.
-The exit code is 4 if there is any difference (`extra` alone is none), 3 if something could not be read.";
+The next `ente-pull`, `ente-decrypt` and `ente-meta`, in a pipe or not, put right what
+is missing, damaged or not exported. The exit code is 4 if there is any difference,
+else 3 if something could not be read.";
 
 /// Prove an export against its own record and name what to repair
 #[derive(Clone, Debug, Parser)]

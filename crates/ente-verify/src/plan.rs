@@ -95,7 +95,7 @@ pub(crate) fn of_key(state: &State, key: PlacementKey) -> Vec<Expected> {
 
 /// Sorts by path.
 pub(crate) fn sort(expected: &mut [Expected]) {
-    expected.sort_by(|a, b| (&a.path, sort_key(a)).cmp(&(&b.path, sort_key(b))));
+    expected.sort_unstable_by(|a, b| (&a.path, sort_key(a)).cmp(&(&b.path, sort_key(b))));
 }
 
 /// The paths of sorted expectations, sorted.

@@ -9,10 +9,11 @@ use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::facts::{Pruned, VerifyFact};
 use ente_common::manifest::{Export, Journal};
 use ente_common::record::run_id;
-use ente_common::ui::{human_bytes, human_count};
+use ente_common::ui::human_bytes;
 use jiff::civil::Date;
 use walkdir::WalkDir;
 
+use crate::report::counted;
 use crate::{Args, NAME};
 
 /// The tools that put things into the trash and take them back.
@@ -44,8 +45,8 @@ pub(crate) fn run(args: &Args, days: i64, io: &mut Io) -> Result<Exit, Failure> 
         pruner.empty(&trash, folder, io)?;
     }
     io.ui.note(&format!(
-        "removed {} files, {}, from the trash",
-        human_count(pruner.files),
+        "removed {}, {}, from the trash",
+        counted(pruner.files, "file"),
         human_bytes(pruner.bytes)
     ));
     Ok(if pruner.failed == 0 {

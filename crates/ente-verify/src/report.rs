@@ -103,6 +103,8 @@ impl Found {
     }
 }
 
+const UNREADABLE_HINT: &str = "check the disk and who may read there, then verify again";
+
 /// Paths of each class that people are shown.
 const SHOWN: usize = 5;
 
@@ -179,7 +181,7 @@ impl<'a> Report<'a> {
             version: subject.and_then(|of| of.version),
             path: Some(path.to_string_lossy().into_owned()),
             cause: error.to_string(),
-            hint: "check the disk and who may read there, then verify again".into(),
+            hint: UNREADABLE_HINT.into(),
         };
         print(io, &problem.to_record())
     }
@@ -236,28 +238,29 @@ impl<'a> Report<'a> {
         }
         let dir = self.export.dir().display();
         if self.problems > 0 {
-            io.ui.warning(
-                &Failure::new(
-                    Exit::Problems,
-                    format!("{} files or folders in `{dir}` could not be read; each is a `problem` record", human_count(self.problems)),
-                )
-                .hint("check the disk and who may read there, then verify again"),
-            );
-        }
-        if self.differences() > 0 {
-            let counts: Vec<String> = self
-                .counts
-                .iter()
-                .map(|(class, count)| format!("{} {}", human_count(*count), class.as_str()))
-                .collect();
             let what = format!(
-                "{} differences among {} files in `{dir}`; each is a `finding` record",
-                human_count(self.differences()),
-                human_count(files)
+                "{} in `{dir}` could not be read; each is a `problem` record",
+                counted(self.problems, "path")
+            );
+            io.ui
+                .warning(&Failure::new(Exit::Problems, what).hint(UNREADABLE_HINT));
+        }
+        let differences = self
+            .counts
+            .iter()
+            .filter(|(class, _)| class.is_difference());
+        let by_class: Vec<String> = differences
+            .map(|(class, count)| format!("{} {}", human_count(*count), class.as_str()))
+            .collect();
+        if !by_class.is_empty() {
+            let what = format!(
+                "{} among {} in `{dir}`; each is a `finding` record",
+                counted(self.differences(), "difference"),
+                counted(files, "file")
             );
             io.ui.warning(
                 &Failure::new(Exit::Differences, what)
-                    .cause(counts.join(", "))
+                    .cause(by_class.join(", "))
                     .hint(self.hint()),
             );
         }
@@ -292,6 +295,12 @@ pub(crate) fn print(io: &mut Io, record: &Record) -> Result<(), Failure> {
     io.records
         .write(record)
         .map_err(|error| output_failure(&error))
+}
+
+/// `1 file`, `12,480 files`.
+pub(crate) fn counted(count: u64, of: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{} {of}{ending}", human_count(count))
 }
 
 /// A path as a shell takes it for one word.

@@ -7,7 +7,7 @@ use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::facts::Checked;
 use ente_common::manifest::{Export, Lock, State};
 use ente_common::record::{Begin, Expect, Record, Scope, path_to_value, run_id};
-use ente_common::ui::{human_bytes, human_count};
+use ente_common::ui::human_bytes;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde_json::json;
@@ -16,7 +16,7 @@ use crate::book::Book;
 use crate::live::Live;
 use crate::look::{Looker, Outcome};
 use crate::plan::{self, Expected, What};
-use crate::report::{Found, Report, print};
+use crate::report::{Found, Report, counted, print};
 use crate::{Args, NAME, walk};
 
 /// The tools that move files about in the tree.
@@ -74,13 +74,13 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     report.tell(totals.files, io);
     if report.exit() == Exit::Done {
         io.ui.note(&format!(
-            "{} files, {}: every file is there and {}",
-            human_count(totals.files),
+            "{}, {}: {}",
+            counted(totals.files, "file"),
             human_bytes(totals.bytes),
             if args.quick {
-                "of its size and time"
+                "every file is there, with its size and time"
             } else {
-                "unchanged"
+                "every file is there and unchanged"
             },
         ));
     }
