@@ -1,7 +1,9 @@
 //! The five tools against the stand-in server, run as a user runs them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod golden;
 mod login;
+mod history;
 mod mirror;
 mod problems;
 mod shell;
