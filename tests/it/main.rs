@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod golden;
-mod login;
 mod history;
+mod login;
 mod mirror;
 mod problems;
 mod shell;
