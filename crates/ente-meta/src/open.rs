@@ -1,0 +1,341 @@
+//! The library as the manifest and the records have it, opened with the account's keys.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use ente_common::exit::{Failure, chain};
+use ente_common::keystore::KeysFile;
+use ente_common::manifest::ciphertext::Ciphertext;
+use ente_common::manifest::facts::{DecryptFact, PullFact};
+use ente_common::manifest::journal::Follow;
+use ente_common::manifest::state::{MetaState, VerifyState};
+use ente_common::manifest::{JournalError, State};
+use ente_common::model::{
+    CollectionKind, EffectiveMetadata, OpenedCollection, OpenedFile, Visibility,
+};
+use ente_common::record::Record;
+use ente_common::wire;
+use serde::Deserialize as _;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// Collections, files and facts; grows while the stages before go on.
+#[derive(Debug)]
+pub(crate) struct Library {
+    keys: KeysFile,
+    albums: HashMap<i64, Album>,
+    manifest: Option<Manifest>,
+    /// What the facts of all tools say.
+    pub(crate) state: State,
+    /// (file, collection), ascending, of the last closed listing.
+    holders: Vec<(i64, i64)>,
+}
+
+#[derive(Debug)]
+struct Manifest {
+    dir: PathBuf,
+    pull: Follow,
+    decrypt: Follow,
+    ciphertext: Option<Ciphertext>,
+}
+
+#[derive(Debug)]
+struct Album {
+    /// The digest of the collection in the listing; none for one that only a record knows.
+    digest: Option<String>,
+    opened: Result<OpenedCollection, String>,
+}
+
+/// Entries of one file, as served, by collection: the newest first.
+pub(crate) type Entries = Vec<(i64, Box<RawValue>)>;
+
+/// A file that was opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// The entry that it was opened from.
+    pub(crate) entry: wire::FileEntry,
+    /// Its metadata after all edits.
+    pub(crate) metadata: EffectiveMetadata,
+    /// Edits that could not be read, if there are any.
+    pub(crate) unread: Option<String>,
+}
+
+impl Library {
+    /// A library of which nothing is known but what records will tell; with `state_dir`, the manifest there too.
+    ///
+    /// # Errors
+    /// When the manifest cannot be read.
+    pub(crate) fn new(keys: KeysFile, state_dir: Option<PathBuf>) -> Result<Self, JournalError> {
+        let mut state = State::default();
+        let manifest = match state_dir {
+            None => None,
+            Some(dir) => {
+                state.meta = MetaState::load(&dir)?;
+                state.verify = VerifyState::load(&dir)?;
+                Some(Manifest {
+                    pull: Follow::new::<PullFact>(&dir),
+                    decrypt: Follow::new::<DecryptFact>(&dir),
+                    ciphertext: None,
+                    dir,
+                })
+            }
+        };
+        Ok(Self {
+            keys,
+            albums: HashMap::new(),
+            manifest,
+            state,
+            holders: Vec::new(),
+        })
+    }
+
+    /// Takes in what the stages before have recorded since; tells whether a listing was closed.
+    ///
+    /// # Errors
+    /// When the manifest cannot be read.
+    pub(crate) fn refresh(&mut self) -> Result<bool, Failure> {
+        let Some(manifest) = &mut self.manifest else {
+            return Ok(false);
+        };
+        let mut listed = false;
+        let state = &mut self.state;
+        manifest.pull.catch_up(|fact| {
+            listed |= matches!(fact, PullFact::Listing(_));
+            state.pull.apply(fact);
+        })?;
+        manifest
+            .decrypt
+            .catch_up(|fact: DecryptFact| state.decrypt.apply(fact))?;
+        if listed {
+            self.open_albums();
+            let files = self.state.pull.files.keys();
+            self.holders = files
+                .map(|&(collection, file)| (file, collection))
+                .collect();
+            self.holders.sort_unstable();
+        }
+        Ok(listed)
+    }
+
+    /// Opens what is new or changed in the listing and forgets what is gone.
+    fn open_albums(&mut self) {
+        let listed = &self.state.pull.collections;
+        self.albums
+            .retain(|id, album| album.digest.is_none() || listed.contains_key(id));
+        for (&id, fact) in listed {
+            // What a record of a listing told is newer than the manifest, which a listing does not write.
+            let is_known = self.albums.get(&id).is_some_and(|album| {
+                album.digest.is_none() || album.digest.as_ref() == Some(&fact.digest)
+            });
+            if is_known {
+                continue;
+            }
+            let served = match self.manifest.as_mut().map(Manifest::ciphertext) {
+                Some(Ok(ciphertext)) => ciphertext.collection(fact).map_err(|e| chain(&e)),
+                Some(Err(error)) => Err(chain(&error)),
+                None => continue,
+            };
+            let opened = served
+                .and_then(|raw| serde_json::from_str(raw.get()).map_err(|e| e.to_string()))
+                .and_then(|served| open_collection(&self.keys, &served));
+            let digest = Some(fact.digest.clone());
+            self.albums.insert(id, Album { digest, opened });
+        }
+    }
+
+    /// Opens the collection that a record holds; with `keep`, files of later records are opened with it.
+    ///
+    /// # Errors
+    /// With the reason why it cannot be opened.
+    pub(crate) fn open_record(
+        &mut self,
+        entry: &Value,
+        keep: bool,
+    ) -> Result<(String, Visibility), String> {
+        let served = wire::Collection::deserialize(entry).map_err(|error| error.to_string())?;
+        let opened = open_collection(&self.keys, &served);
+        let name = match &opened {
+            Ok(opened) => Ok((
+                opened.collection.folder_title().to_owned(),
+                opened.collection.visibility,
+            )),
+            Err(cause) => Err(cause.clone()),
+        };
+        if keep {
+            let album = Album {
+                digest: None,
+                opened,
+            };
+            self.albums.insert(served.id, album);
+        }
+        name
+    }
+
+    /// An album that could be opened.
+    pub(crate) fn album(&self, collection: i64) -> Option<&OpenedCollection> {
+        self.albums.get(&collection)?.opened.as_ref().ok()
+    }
+
+    /// Name of an album as people see it, and where they see it.
+    pub(crate) fn album_name(&self, collection: i64) -> Option<(&str, Visibility)> {
+        let collection = &self.album(collection)?.collection;
+        Some((collection.folder_title(), collection.visibility))
+    }
+
+    /// Names of all albums that could be opened.
+    pub(crate) fn album_names(&self) -> Vec<&str> {
+        let opened = self
+            .albums
+            .values()
+            .filter_map(|album| album.opened.as_ref().ok());
+        opened
+            .map(|opened| opened.collection.folder_title())
+            .collect()
+    }
+
+    /// The live collections that hold a file, ascending, by the last closed listing.
+    pub(crate) fn holders(&self, file: i64) -> impl Iterator<Item = i64> + '_ {
+        let start = self.holders.partition_point(|&(id, _)| id < file);
+        self.holders[start..]
+            .iter()
+            .take_while(move |&&(id, _)| id == file)
+            .map(|&(_, collection)| collection)
+    }
+
+    /// All files of the last closed listing, ascending.
+    pub(crate) fn files(&self) -> Vec<i64> {
+        let mut files: Vec<i64> = self.holders.iter().map(|&(file, _)| file).collect();
+        files.dedup();
+        files
+    }
+
+    /// The holders of a file in the order in which their entries are tried: the newest first.
+    pub(crate) fn by_age(&self, file: i64) -> Vec<i64> {
+        let mut holders: Vec<i64> = self.holders(file).collect();
+        // Stable: equal times leave the order of the IDs.
+        holders.sort_by_key(|&collection| {
+            let fact = self.state.pull.files.get(&(collection, file));
+            std::cmp::Reverse(fact.map_or(0, |fact| fact.updated))
+        });
+        holders
+    }
+
+    /// The entries of a file in the manifest; those that cannot be read are left out.
+    pub(crate) fn entries(&mut self, file: i64) -> Entries {
+        let order = self.by_age(file);
+        let Some(Ok(ciphertext)) = self.manifest.as_mut().map(Manifest::ciphertext) else {
+            return Entries::new();
+        };
+        let facts = &self.state.pull.files;
+        order
+            .into_iter()
+            .filter_map(|collection| {
+                let raw = ciphertext.file(facts.get(&(collection, file))?).ok()?;
+                Some((collection, raw))
+            })
+            .collect()
+    }
+
+    /// Opens a file from the first entry that opens.
+    ///
+    /// # Errors
+    /// With the reason why the first of them does not open.
+    pub(crate) fn open(&self, entries: &Entries) -> Result<Opened, String> {
+        let mut first = None;
+        for (collection, raw) in entries {
+            match self.open_entry(*collection, raw) {
+                Ok(opened) => return Ok(opened),
+                Err(cause) => first = first.or(Some(cause)),
+            }
+        }
+        Err(first.unwrap_or_else(|| "no entry of it is at hand".to_owned()))
+    }
+
+    fn open_entry(&self, collection: i64, raw: &RawValue) -> Result<Opened, String> {
+        let album = match self.albums.get(&collection).map(|album| &album.opened) {
+            Some(Ok(album)) => album,
+            Some(Err(cause)) => return Err(format!("collection {collection}: {cause}")),
+            None => return Err(format!("collection {collection} is not known")),
+        };
+        let entry: wire::FileEntry =
+            serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
+        if entry.is_removed() {
+            return Err("it was removed".to_owned());
+        }
+        let opened = OpenedFile::open(&entry, &album.key).map_err(|error| chain(&error))?;
+        Ok(Opened {
+            entry,
+            metadata: opened.metadata,
+            unread: opened.unreadable.first().map(|error| chain(error)),
+        })
+    }
+
+    /// A file is in the account's own Favorites.
+    pub(crate) fn is_favorite(&self, holders: &[i64]) -> bool {
+        holders.iter().any(|&id| {
+            self.album(id).is_some_and(|album| {
+                album.collection.kind == CollectionKind::Favorites { own: true }
+            })
+        })
+    }
+
+    /// Where the apps show a file: as its owner chose, else as all of its albums are shown.
+    pub(crate) fn visibility(&self, own: Visibility, holders: &[i64]) -> Visibility {
+        if own != Visibility::Visible {
+            return own;
+        }
+        let mut albums = holders
+            .iter()
+            .filter_map(|&id| self.album_name(id))
+            .map(|(_, visibility)| visibility)
+            .peekable();
+        if albums.peek().is_none() {
+            return own;
+        }
+        albums.fold(Visibility::Hidden, |least, album| match (least, album) {
+            (_, Visibility::Visible) | (Visibility::Visible, _) => Visibility::Visible,
+            (Visibility::Hidden, Visibility::Hidden) => Visibility::Hidden,
+            _ => Visibility::Archived,
+        })
+    }
+}
+
+impl Manifest {
+    /// Opened at first use: in a pipe it may not be there when the run begins.
+    fn ciphertext(&mut self) -> Result<&mut Ciphertext, JournalError> {
+        match &mut self.ciphertext {
+            Some(ciphertext) => Ok(ciphertext),
+            none => Ok(none.insert(Ciphertext::open(&self.dir)?)),
+        }
+    }
+}
+
+fn open_collection(keys: &KeysFile, served: &wire::Collection) -> Result<OpenedCollection, String> {
+    let user = keys.account.user_id;
+    OpenedCollection::open(served, user, &keys.master_key, &keys.key_pair)
+        .map_err(|error| chain(&error))
+}
+
+/// The live placements of a record with the entries that it holds, the newest first.
+pub(crate) fn record_entries(record: &Record) -> (Vec<i64>, Entries) {
+    let placements = record.members.get("placements").and_then(Value::as_array);
+    let mut live = BTreeMap::new();
+    for placement in placements.into_iter().flatten() {
+        if let Some(collection) = placement["collection"].as_i64()
+            && placement["gone"] != Value::Bool(true)
+        {
+            live.insert(collection, placement.get("entry"));
+        }
+    }
+    let mut entries: Vec<(i64, &Value)> = live
+        .iter()
+        .filter_map(|(&collection, entry)| Some((collection, (*entry)?)))
+        .collect();
+    entries
+        .sort_by_key(|(_, entry)| std::cmp::Reverse(entry["updationTime"].as_i64().unwrap_or(0)));
+    let entries = entries
+        .into_iter()
+        .filter_map(|(id, entry)| Some((id, serde_json::value::to_raw_value(entry).ok()?)))
+        .collect();
+    (live.into_keys().collect(), entries)
+}

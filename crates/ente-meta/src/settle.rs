@@ -1,0 +1,220 @@
+//! Before the first sidecar: finishes what a killed run began, and moves sidecars where the setting wants them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+
+use ente_common::disk;
+use ente_common::exit::Failure;
+use ente_common::layout::{self, Sidecars};
+use ente_common::manifest::facts::{MetaFact, Setting, Sidecar};
+use ente_common::manifest::{PartKey, State};
+use ente_common::naming::second_sidecar_name;
+
+use crate::write::{Found, Writer, look, parent};
+
+/// Where sidecars lie.
+const SIDECARS: &str = "sidecars";
+/// Where they may lie still, while a change of that setting is under way.
+const FROM: &str = "sidecars_from";
+
+/// Finishes moves that a killed run left in `partial/`.
+///
+/// # Errors
+/// When the disk does not let us, or another run holds the lock.
+pub(crate) fn recover(writer: &mut Writer, state: &mut State) -> Result<(), Failure> {
+    let partial = writer.export().state_path("partial");
+    let failed = |error: io::Error| Failure::disk("cannot tidy `.ente/partial`", &error);
+    let entries = match fs::read_dir(&partial) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let Some((key, is_second)) = entry.file_name().to_str().and_then(left_over) else {
+            continue;
+        };
+        // Whoever holds the lock may be writing this very file.
+        writer.lock()?;
+        let blake3 = match look(&partial, &entry.file_name().to_string_lossy()).map_err(failed)? {
+            Found::File(blake3) => blake3,
+            _ => continue,
+        };
+        let recorded = state.meta.sidecars.get(&key);
+        let path = recorded
+            .filter(|sidecar| sidecar.blake3 == blake3)
+            .and_then(|_| place(state, state.meta.sidecars_at(), key))
+            .and_then(|(first, second)| if is_second { second } else { Some(first) });
+        let moved = path.is_some_and(|path| {
+            let dir = writer.export().dir();
+            disk::make_dir_below(dir, parent(&path))
+                .and_then(|folder| {
+                    fs::rename(entry.path(), layout::join(dir, &path))?;
+                    disk::sync_dir(&folder)
+                })
+                .is_ok()
+        });
+        if !moved {
+            fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// `sidecar-C-F-P`, or `sidecar-C-F-P-2` for a second one.
+fn left_over(name: &str) -> Option<(PartKey, bool)> {
+    let mut fields = name.strip_prefix("sidecar-")?.split('-');
+    let mut field = || fields.next()?.parse::<i64>().ok();
+    let key = (field()?, field()?, usize::try_from(field()?).ok()?);
+    match field() {
+        None => Some((key, false)),
+        Some(_) => Some((key, true)),
+    }
+}
+
+/// Makes `wanted`, or else what is stored, the place where sidecars lie, and moves those that lie elsewhere. Tells how many were left where they
+/// are: edited ones that should go, and those that something stands in the way of.
+///
+/// # Errors
+/// When the disk does not let us, or another run holds the lock.
+pub(crate) fn convert(
+    writer: &mut Writer,
+    state: &mut State,
+    wanted: Option<Sidecars>,
+) -> Result<Vec<String>, Failure> {
+    let mut left = Vec::new();
+    let setting = |state: &State, name: &str| state.meta.settings.get(name).cloned();
+    let fact = |name: &str, at: Sidecars| {
+        MetaFact::Setting(Setting {
+            name: name.to_owned(),
+            value: at.as_str().to_owned(),
+        })
+    };
+    let now = state.meta.sidecars_at();
+    let from: Option<Sidecars> = setting(state, FROM).and_then(|from| from.parse().ok());
+    if let Some(from) = from.filter(|from| *from != now) {
+        left.extend(relocate(writer, state, from, now)?);
+        writer.record(state, vec![fact(FROM, now)])?;
+    }
+    let Some(wanted) = wanted else {
+        return Ok(left);
+    };
+    if wanted == now {
+        if setting(state, SIDECARS).is_none() {
+            writer.record(state, vec![fact(SIDECARS, wanted)])?;
+        }
+        return Ok(left);
+    }
+    if state.meta.sidecars.is_empty() {
+        writer.record(state, vec![fact(SIDECARS, wanted)])?;
+        return Ok(left);
+    }
+    // The old place is kept in mind until all are moved, so that a killed run is finished by the next.
+    writer.record(state, vec![fact(FROM, now), fact(SIDECARS, wanted)])?;
+    left.extend(relocate(writer, state, now, wanted)?);
+    writer.record(state, vec![fact(FROM, wanted)])?;
+    Ok(left)
+}
+
+/// Moves all sidecars, or removes them where none are to be kept; tells which were left.
+fn relocate(
+    writer: &mut Writer,
+    state: &mut State,
+    from: Sidecars,
+    to: Sidecars,
+) -> Result<Vec<String>, Failure> {
+    let dir = writer.export().dir().to_owned();
+    let mut left = Vec::new();
+    let mut gone = Vec::new();
+    let mut touched = BTreeSet::new();
+    for (key, sidecar) in &state.meta.sidecars {
+        let old = place(state, from, *key);
+        let new = place(state, to, *key);
+        let Some((first, second)) = old else {
+            continue;
+        };
+        let (new_first, new_second) =
+            new.map_or((None, None), |(first, second)| (Some(first), second));
+        let second = second.filter(|_| sidecar.second);
+        for (old, new) in [(Some(first), new_first), (second, new_second)] {
+            let Some(old) = old else { continue };
+            match move_or_remove(&dir, &old, new.as_deref(), sidecar) {
+                Ok(true) => {
+                    touched.insert(parent(&old).to_owned());
+                    touched.extend(new.map(|new| parent(&new).to_owned()));
+                }
+                Ok(false) => left.push(old),
+                Err(error) => return Err(Failure::disk(format!("cannot move `{old}`"), &error)),
+            }
+        }
+        if to == Sidecars::None {
+            gone.push(MetaFact::Sidecar(Sidecar {
+                gone: true,
+                ..sidecar.clone()
+            }));
+        }
+    }
+    for folder in &touched {
+        let path = layout::join(&dir, folder);
+        // Removes the `metadata` folder that was emptied; anything else in it keeps it.
+        if !(folder.ends_with("/metadata") && fs::remove_dir(&path).is_ok()) {
+            disk::sync_dir(&path)
+                .map_err(|error| Failure::disk(format!("cannot sync `{folder}`"), &error))?;
+        }
+    }
+    writer.record(state, gone)?;
+    Ok(left)
+}
+
+/// Moves one sidecar to `new`, or removes it; `false` if it was left where it is. One that is not there (any more) counts as moved.
+fn move_or_remove(
+    dir: &std::path::Path,
+    old: &str,
+    new: Option<&str>,
+    sidecar: &Sidecar,
+) -> io::Result<bool> {
+    let path = layout::join(dir, old);
+    let found = look(dir, old)?;
+    match (found, new) {
+        (Found::Nothing, _) => Ok(true),
+        (Found::File(_), Some(new)) => {
+            disk::make_dir_below(dir, parent(new))?;
+            match disk::rename_new(&path, &layout::join(dir, new)) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                result => result.map(|()| true),
+            }
+        }
+        (Found::File(found), None) if found == sidecar.blake3 => {
+            fs::remove_file(path).map(|()| true)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Paths of the first and the second sidecar of a part; `None` while the part is not on disk or none are kept.
+fn place(state: &State, at: Sidecars, key: PartKey) -> Option<(String, Option<String>)> {
+    let folder = &state.decrypt.folders.get(&key.0)?.name;
+    let placement = state.decrypt.placements.get(&(key.0, key.1))?;
+    let name = &placement.parts.get(key.2)?.name;
+    let first = at.path(folder, &format!("{name}.json"))?;
+    let second = second_sidecar_name(name).and_then(|second| at.path(folder, &second));
+    Some((first, second))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_partial_are_read() {
+        for (name, key) in [
+            ("sidecar-13-101-0", Some(((13, 101, 0), false))),
+            ("sidecar-13-101-1-2", Some(((13, 101, 1), true))),
+            ("sidecar-13-101", None),
+            ("sidecar-13-x-0", None),
+            ("get-13-101", None),
+        ] {
+            assert_eq!(left_over(name), key, "{name}");
+        }
+    }
+}

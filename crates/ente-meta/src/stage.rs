@@ -1,0 +1,546 @@
+//! The flow of records: gathered in batches, looked at side by side, printed once their sidecars are safe.
+
+use std::collections::HashSet;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ente_common::cli::{Io, output_failure};
+use ente_common::exit::{Exit, Failure};
+use ente_common::layout::Sidecars;
+use ente_common::manifest::facts::{MetaFact, Sidecar};
+use ente_common::record::{Input, Problem, Record, RecordError};
+use ente_common::ui::{Progress, human_count};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use crate::filter::Filter;
+use crate::job::{Job, Told, file_record};
+use crate::open::{Library, record_entries};
+use crate::plan::Planner;
+use crate::settle;
+use crate::write::{Outcome, Writer};
+
+/// A batch is closed when it holds this many files …
+const BATCH_FILES: usize = 64;
+/// … or this many records, or is this old.
+const BATCH_RECORDS: usize = 512;
+const BATCH_AGE: Duration = Duration::from_millis(200);
+
+/// What a run was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan<'a> {
+    /// Which records pass.
+    pub(crate) filter: &'a Filter,
+    /// Where sidecars are to lie, if that was said.
+    pub(crate) sidecars: Option<Sidecars>,
+    /// Records, not the manifest, say what the library holds.
+    pub(crate) listing: bool,
+    /// The whole export is this run's work, not only what records name.
+    pub(crate) whole: bool,
+}
+
+/// A run.
+#[derive(Debug)]
+pub(crate) struct Stage<'a> {
+    plan: Plan<'a>,
+    io: &'a mut Io,
+    library: Library,
+    planner: Planner,
+    /// `None` where nothing is written.
+    writer: Option<Writer>,
+    is_settled: bool,
+    queue: Vec<Item>,
+    since: Instant,
+    progress: Option<Progress>,
+    tally: Tally,
+}
+
+#[derive(Debug)]
+enum Item {
+    Pass(Record),
+    File(Box<Job>),
+}
+
+/// What is counted.
+#[derive(Debug, Default)]
+struct Tally {
+    files: u64,
+    written: u64,
+    left: Vec<String>,
+    problems: u64,
+    first_problem: Option<(String, String)>,
+    passed_problems: u64,
+    findings: u64,
+    /// Files that a stage before could not open: told once is enough.
+    told: HashSet<i64>,
+}
+
+/// What comes from the stage before.
+enum Incoming {
+    Record(Record),
+    Broken(RecordError),
+    /// `None` if the input was cut short.
+    End(Option<Record>),
+}
+
+impl<'a> Stage<'a> {
+    /// A run that has not begun; without `writer` it writes nothing.
+    pub(crate) fn new(
+        plan: Plan<'a>,
+        io: &'a mut Io,
+        library: Library,
+        writer: Option<Writer>,
+    ) -> Self {
+        Self {
+            plan,
+            io,
+            library,
+            planner: Planner::default(),
+            writer,
+            is_settled: false,
+            queue: Vec::new(),
+            since: Instant::now(),
+            progress: None,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Enriches and passes on what comes in, then does what is pending.
+    ///
+    /// # Errors
+    /// With what ended the run.
+    pub(crate) fn pass<R>(mut self, input: Input<R>, begin: &Record) -> Result<Exit, Failure>
+    where
+        R: std::io::BufRead + Send + 'static,
+    {
+        let expect = input.begin().expect;
+        let ui = self.io.ui.clone();
+        self.progress = ui
+            .is_lively()
+            .then(|| ui.progress("exporting", expect.files, expect.bytes));
+        self.print(begin)?;
+        let incoming = read_ahead(input);
+        let end = loop {
+            if self.io.interrupt.is_set() {
+                self.flush()?;
+                return self.close(None);
+            }
+            match incoming.recv_timeout(BATCH_AGE) {
+                Ok(Incoming::Record(record)) => self.take(record)?,
+                Ok(Incoming::End(end)) => break end,
+                Ok(Incoming::Broken(error)) => {
+                    self.flush()?;
+                    return Err(error.into());
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break None,
+            }
+            if self.since.elapsed() >= BATCH_AGE {
+                self.flush()?;
+            }
+        };
+        self.flush()?;
+        let Some(end) = end else {
+            self.io.ui.warning(
+                &Failure::new(Exit::Failed, "the records were cut short")
+                    .cause("the tool before did not finish")
+                    .hint("run the same command again; it goes on where it stopped"),
+            );
+            return Ok(self.close(None)?.and(Exit::Failed));
+        };
+        self.pending()?;
+        self.close(Some(end))
+    }
+
+    /// Goes through the whole export by itself; with `all`, prints every file.
+    ///
+    /// # Errors
+    /// With what ended the run.
+    pub(crate) fn walk(mut self, begin: &Record, all: bool) -> Result<Exit, Failure> {
+        self.print(begin)?;
+        if all {
+            self.library.refresh()?;
+            self.print_albums()?;
+            for file in self.library.files() {
+                if self.io.interrupt.is_set() {
+                    break;
+                }
+                let record = file_record(&self.library, file, "listed");
+                self.queue_file(record, file)?;
+            }
+            self.flush()?;
+        } else {
+            self.pending()?;
+        }
+        self.close(Some(Record::new("end").with("counts", json!({}))))
+    }
+
+    fn print(&mut self, record: &Record) -> Result<(), Failure> {
+        self.io
+            .records
+            .write(record)
+            .map_err(|error| output_failure(&error))
+    }
+
+    fn print_albums(&mut self) -> Result<(), Failure> {
+        let ids: Vec<i64> = self
+            .library
+            .state
+            .pull
+            .collections
+            .keys()
+            .copied()
+            .collect();
+        for id in ids {
+            let record = Record::new("collection")
+                .with("id", id)
+                .with("change", "listed");
+            self.take_collection(record)?;
+        }
+        self.flush()
+    }
+
+    fn take(&mut self, record: Record) -> Result<(), Failure> {
+        match record.kind() {
+            "file" => {
+                let Some(file) = record.int("id") else {
+                    return self.enqueue(Item::Pass(record));
+                };
+                if let Some(progress) = &self.progress {
+                    progress.file();
+                    let size = record.members.get("size").and_then(Value::as_u64);
+                    progress.bytes(size.unwrap_or(0));
+                }
+                return self.queue_file(record, file);
+            }
+            "collection" => return self.take_collection(record),
+            "problem" => {
+                self.tally.passed_problems += 1;
+                if let Some(progress) = &self.progress {
+                    progress.failed();
+                }
+                if record.members["class"] == "undecryptable" {
+                    self.tally.told.extend(record.int("file"));
+                }
+            }
+            "finding" => self.tally.findings += 1,
+            "round" => {
+                self.flush()?;
+                self.pending()?;
+            }
+            _ => {}
+        }
+        self.enqueue(Item::Pass(record))
+    }
+
+    fn take_collection(&mut self, mut record: Record) -> Result<(), Failure> {
+        let Some(id) = record.int("id") else {
+            return self.enqueue(Item::Pass(record));
+        };
+        if record.members.get("change") == Some(&json!("gone")) {
+            return self.enqueue(Item::Pass(record));
+        }
+        let opened = match record.members.get("entry") {
+            Some(entry) => self.library.open_record(entry, self.plan.listing),
+            None => {
+                self.library.refresh()?;
+                let known = self.library.album_name(id);
+                known
+                    .map(|(name, visibility)| (name.to_owned(), visibility))
+                    .ok_or_else(|| "it is not in the manifest, or does not open".to_owned())
+            }
+        };
+        match opened {
+            Ok((name, visibility)) => {
+                if !self.plan.filter.takes_album(&name, visibility) {
+                    return Ok(());
+                }
+                record = record.with("name", name);
+                if let Some(folder) = self.library.state.decrypt.folders.get(&id)
+                    && !record.members.contains_key("path")
+                {
+                    record = record.with("path", folder.name.as_str());
+                }
+                self.enqueue(Item::Pass(record))
+            }
+            Err(cause) => {
+                self.enqueue(Item::Pass(record))?;
+                let problem = Problem {
+                    collection: Some(id),
+                    cause: format!("collection {id} cannot be opened: {cause}"),
+                    ..undecryptable()
+                };
+                self.flush()?;
+                self.problem(problem)
+            }
+        }
+    }
+
+    fn queue_file(&mut self, record: Record, file: i64) -> Result<(), Failure> {
+        self.settle()?;
+        let (mut holders, mut entries) = record_entries(&record);
+        let has_live = !holders.is_empty();
+        if !self.plan.listing || entries.is_empty() {
+            // The manifest is the truth; a record may have been narrowed.
+            let known = self.library.entries(file);
+            if !known.is_empty() {
+                holders = self.library.holders(file).collect();
+                entries = known;
+            }
+        }
+        let wanted = match &self.writer {
+            Some(_) if has_live => {
+                let at = self.library.state.meta.sidecars_at();
+                self.planner.wanted(&self.library, at, file, true)
+            }
+            _ => Vec::new(),
+        };
+        let asked = self.io.records.prints() || self.plan.filter.is_active();
+        self.enqueue(Item::File(Box::new(Job {
+            open: has_live && (asked || !wanted.is_empty()),
+            record,
+            file,
+            holders,
+            entries,
+            wanted,
+        })))
+    }
+
+    /// Takes in what was recorded since; before the first sidecar, puts those in order that are there.
+    fn settle(&mut self) -> Result<(), Failure> {
+        if self.library.refresh()? {
+            self.planner.forget();
+        }
+        let Some(writer) = self.writer.as_mut().filter(|_| !self.is_settled) else {
+            return Ok(());
+        };
+        self.is_settled = true;
+        let state = &mut self.library.state;
+        settle::recover(writer, state)?;
+        let left = settle::convert(writer, state, self.plan.sidecars)?;
+        self.tally.left.extend(left);
+        Ok(())
+    }
+
+    fn enqueue(&mut self, item: Item) -> Result<(), Failure> {
+        if self.queue.is_empty() {
+            self.since = Instant::now();
+        }
+        self.queue.push(item);
+        let files = self
+            .queue
+            .iter()
+            .filter(|item| matches!(item, Item::File(_)));
+        if self.queue.len() >= BATCH_RECORDS || files.count() >= BATCH_FILES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Does what the batch asks for, then prints its records.
+    fn flush(&mut self) -> Result<(), Failure> {
+        self.since = Instant::now();
+        let items = std::mem::take(&mut self.queue);
+        let (library, filter) = (&self.library, self.plan.filter);
+        let mut told: Vec<Option<Told>> = items
+            .par_iter()
+            .map(|item| match item {
+                Item::Pass(_) => None,
+                Item::File(job) => Some(job.look(library, filter)),
+            })
+            .collect();
+        let tasks: Vec<_> = told
+            .iter_mut()
+            .flatten()
+            .flat_map(|told| std::mem::take(&mut told.tasks))
+            .collect();
+        let mut failed = Vec::new();
+        if let Some(writer) = &mut self.writer
+            && !tasks.is_empty()
+        {
+            let at = self.library.state.meta.sidecars_at();
+            let outcomes = writer.write(&mut self.library.state, at, &tasks)?;
+            for (task, outcome) in tasks.iter().zip(outcomes) {
+                match outcome {
+                    Outcome::Written => self.tally.written += 1,
+                    Outcome::Same => {}
+                    Outcome::Left(path) => self.tally.left.push(path),
+                    Outcome::Failed(path, error) => failed.push((task.wanted.key, path, error)),
+                }
+            }
+        }
+        for (item, told) in items.into_iter().zip(told) {
+            match (item, told) {
+                (Item::Pass(record), _) => self.print(&record)?,
+                (Item::File(job), told) => self.print_file(*job, told.unwrap_or_default())?,
+            }
+        }
+        for ((collection, file, _), path, error) in failed {
+            self.problem(Problem {
+                class: "not-written".to_owned(),
+                file: Some(file),
+                collection: Some(collection),
+                cause: format!("cannot write `{path}`: {error}"),
+                path: Some(path),
+                hint: "run `ente-verify`: it finds what is missing around it".to_owned(),
+                ..undecryptable()
+            })?;
+        }
+        Ok(())
+    }
+
+    fn print_file(&mut self, job: Job, told: Told) -> Result<(), Failure> {
+        let file = job.file;
+        if let Some(record) = job.finish(&self.library, self.plan.filter, &told) {
+            self.tally.files += 1;
+            self.print(&record)?;
+        }
+        match told.unread {
+            Some(cause) if self.tally.told.insert(file) => self.problem(Problem {
+                file: Some(file),
+                cause: format!("file {file} cannot be opened: {cause}"),
+                ..undecryptable()
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn problem(&mut self, problem: Problem) -> Result<(), Failure> {
+        self.tally.problems += 1;
+        self.tally
+            .first_problem
+            .get_or_insert_with(|| (problem.cause.clone(), problem.hint.clone()));
+        if let Some(progress) = &self.progress {
+            progress.failed();
+        }
+        self.print(&problem.to_record())
+    }
+
+    /// What the manifest shows as pending: sidecars that do not hold, and facts of those that went with their files.
+    fn pending(&mut self) -> Result<(), Failure> {
+        self.settle()?;
+        if self.writer.is_none() || !self.plan.whole {
+            return Ok(());
+        }
+        self.planner.forget();
+        let at = self.library.state.meta.sidecars_at();
+        for file in self.library.files() {
+            if self.io.interrupt.is_set() {
+                break;
+            }
+            if !self
+                .planner
+                .wanted(&self.library, at, file, true)
+                .is_empty()
+            {
+                let record = file_record(&self.library, file, "pending");
+                self.queue_file(record, file)?;
+            }
+        }
+        self.flush()?;
+        let state = &mut self.library.state;
+        let is_there = |key: &(i64, i64, usize)| {
+            let placement = state.decrypt.placements.get(&(key.0, key.1));
+            placement.is_some_and(|placement| key.2 < placement.parts.len())
+        };
+        let gone = state.meta.sidecars.iter().filter(|(key, _)| !is_there(key));
+        let gone = gone.map(|(_, sidecar)| {
+            MetaFact::Sidecar(Sidecar {
+                gone: true,
+                ..sidecar.clone()
+            })
+        });
+        let gone = gone.collect();
+        match &mut self.writer {
+            Some(writer) => writer.record(state, gone),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells people and the next stage how it went.
+    fn close(mut self, end: Option<Record>) -> Result<Exit, Failure> {
+        if let Some(progress) = self.progress.take() {
+            progress.finish();
+        }
+        let tally = &self.tally;
+        if let Some((cause, hint)) = &tally.first_problem {
+            let many = human_count(tally.problems);
+            let warning = Failure::new(
+                Exit::Problems,
+                format!("{many} of the files or albums had a problem; each is a `problem` record"),
+            );
+            self.io.ui.warning(&warning.cause(cause).hint(hint));
+        }
+        if let Some(first) = tally.left.first() {
+            let many = human_count(tally.left.len() as u64);
+            let what = format!("left alone {many} of the sidecars: edited here, or not ours");
+            let warning = Failure::new(Exit::Done, what).cause(format!("the first is `{first}`"));
+            let hint = "move them away to have them written anew";
+            self.io.ui.warning(&warning.hint(hint));
+        }
+        let albums = self.library.album_names();
+        for pattern in self.plan.filter.unmatched(&albums) {
+            let warning = Failure::new(Exit::Done, format!("no album is called `{pattern}`"));
+            let hint = "`ente-meta --print` shows the names of all albums";
+            self.io.ui.warning(&warning.hint(hint));
+        }
+        self.io
+            .ui
+            .note(&format!("{} sidecars written", human_count(tally.written)));
+        let mut exit = Exit::Done;
+        if tally.problems + tally.passed_problems > 0 {
+            exit = exit.and(Exit::Problems);
+        }
+        if tally.findings > 0 {
+            exit = exit.and(Exit::Differences);
+        }
+        if let Some(mut end) = end.filter(|_| !self.io.interrupt.is_set()) {
+            let own = json!({
+                "files": tally.files,
+                "sidecars": tally.written,
+                "left": tally.left.len(),
+                "problems": tally.problems,
+            });
+            let counts = end.members.entry("counts").or_insert_with(|| json!({}));
+            if let Some(counts) = counts.as_object_mut() {
+                counts.insert("ente-meta".into(), own);
+            }
+            self.print(&end)?;
+        }
+        Ok(exit)
+    }
+}
+
+fn undecryptable() -> Problem {
+    Problem {
+        stage: "ente-meta".to_owned(),
+        class: "undecryptable".to_owned(),
+        hint: "run the same command again; if it stays, look at the file in an app of Ente"
+            .to_owned(),
+        ..Problem::default()
+    }
+}
+
+/// Reads on while a batch is written, so that a batch can be closed while nothing comes.
+fn read_ahead<R>(mut input: Input<R>) -> Receiver<Incoming>
+where
+    R: std::io::BufRead + Send + 'static,
+{
+    let (sender, receiver) = sync_channel(BATCH_RECORDS);
+    // Left alone when the run ends first: it may hang on its input for good.
+    thread::spawn(move || {
+        loop {
+            let incoming = match input.next_record() {
+                Ok(Some(record)) => Incoming::Record(record),
+                Ok(None) => Incoming::End(input.end().cloned()),
+                Err(error) => Incoming::Broken(error),
+            };
+            let goes_on = matches!(incoming, Incoming::Record(_));
+            if sender.send(incoming).is_err() || !goes_on {
+                return;
+            }
+        }
+    });
+    receiver
+}
