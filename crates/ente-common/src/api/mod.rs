@@ -176,7 +176,7 @@ impl Client {
     ) -> Result<T, ApiError> {
         let name = format!("GET {}{path}", self.endpoint);
         let url = self.endpoint.url(path, query);
-        self.repeat(async || {
+        self.repeat(|| async {
             let response = self.ask(self.api.get(url.clone()), &name).await?;
             read_json(success(response, &name).await?, &name).await
         })
@@ -195,9 +195,10 @@ impl Client {
         read_json(success(response, &name).await?, &name).await
     }
 
-    async fn repeat<T>(
+    // Not an async closure: futures made of those are not known to be `Send`, so they could not be spawned.
+    async fn repeat<T, F: Future<Output = Result<T, ApiError>>>(
         &self,
-        mut call: impl AsyncFnMut() -> Result<T, ApiError>,
+        mut call: impl FnMut() -> F,
     ) -> Result<T, ApiError> {
         let mut done = 0;
         loop {
