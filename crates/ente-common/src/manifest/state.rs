@@ -28,10 +28,14 @@ pub struct PullState {
     pub files: BTreeMap<PlacementKey, File>,
     /// Objects under `objects/`, dropped or not; see [`State::object`].
     pub objects: HashMap<ContentKey, Object>,
+    /// Objects that were moved to the trash, pruned since or not.
+    pub trashed_objects: HashMap<ContentKey, Object>,
     /// Downloads to be tried again.
     pub failed: HashMap<ContentKey, Failed>,
     /// The last closed listing.
     pub listing: Option<Listing>,
+    /// When everything was last listed from the start, in microseconds.
+    pub full_listing_at: Option<i64>,
     /// Facts of a listing that was never closed.
     open: Vec<PullFact>,
 }
@@ -57,6 +61,9 @@ impl PullState {
                     return;
                 }
                 open.into_iter().for_each(|fact| self.close(fact));
+                if listing.full {
+                    self.full_listing_at = Some(listing.when);
+                }
                 self.listing = Some(listing);
             }
             PullFact::Setting(setting) => {
@@ -64,11 +71,15 @@ impl PullState {
             }
             PullFact::Object(object) => {
                 let key = (object.id, object.version);
-                if object.gone {
-                    self.objects.remove(&key)
-                } else {
-                    self.objects.insert(key, object)
-                };
+                self.trashed_objects.remove(&key);
+                if !object.gone {
+                    self.objects.insert(key, object);
+                    return;
+                }
+                self.objects.remove(&key);
+                if object.trashed.is_some() {
+                    self.trashed_objects.insert(key, object);
+                }
             }
             PullFact::Failed(failed) => {
                 let key = (failed.id, failed.version);
