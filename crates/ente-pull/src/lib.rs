@@ -1,1 +1,335 @@
-//! Mirrors what the server holds, still encrypted, resumable.
+//! `ente-pull`: mirrors what the server holds, still encrypted, resumable.
+//!
+//! A round lists the account, compares that with the manifest, prints what changed, fetches what is lacking and stores it. The tool holds
+//! the session token and nothing else: it cannot read a title, let alone a photo.
+
+mod changes;
+mod download;
+mod fetch;
+mod jobs;
+mod listing;
+mod plan;
+mod problems;
+mod records;
+mod round;
+mod select;
+mod session;
+mod store;
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use ente_common::api::Connection;
+use ente_common::cli::{Common, Io, Tool, output_failure};
+use ente_common::exit::{Exit, Failure};
+use ente_common::keystore::KeystoreArgs;
+use ente_common::manifest::Export;
+use ente_common::record::{Begin, Record};
+use tokio::time::Instant;
+
+use fetch::Until;
+use jobs::JobsArg;
+use records::Counts;
+use round::Task;
+use select::Ids;
+use session::Session;
+
+/// Whether encrypted objects stay in the export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Objects {
+    /// Drop each object once its plaintext is safe.
+    Spool,
+    /// Keep the whole encrypted mirror.
+    Keep,
+}
+
+impl Objects {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Spool => "spool",
+            Self::Keep => "keep",
+        }
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  Export everything, or bring an export up to date:
+    ente-pull ~/Ente | ente-decrypt - | ente-meta - | ente-verify -
+  Keep an encrypted mirror on a machine that holds no keys:
+    ente-pull --objects keep /srv/ente
+  See what a run would do:
+    ente-pull --dry-run ~/Ente
+  Only one album:
+    ente-pull --list ~/Ente | ente-meta --album 'Vacation*' - | ente-pull --only - ~/Ente | ente-decrypt - | ente-meta -
+  Keep going, at night's speed:
+    ente-pull --watch 15m --bwlimit 2M ~/Ente | ente-decrypt - | ente-meta -";
+
+/// Mirror what the server holds into an export, still encrypted
+///
+/// Fetches what the account holds and the export lacks, and records what changed. Safe to interrupt: the same command goes on where it stopped.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "ente-pull", version, after_help = EXAMPLES, max_term_width = 110)]
+pub struct Args {
+    /// The export; made if it is not there. Default: $ENTE_EXPORT or the export around the current folder
+    #[arg(value_name = "DIR")]
+    dir: Option<PathBuf>,
+
+    /// List every album and file as records; write nothing
+    #[arg(long, conflicts_with_all = ["dry_run", "watch", "refetch", "objects"])]
+    list: bool,
+    /// Say what would be done; write nothing
+    #[arg(long, conflicts_with = "watch")]
+    dry_run: bool,
+    /// Fetch only the files that the records on standard input name
+    #[arg(long, value_name = "-", value_parser = ["-"], conflicts_with_all = ["list", "watch"])]
+    only: Option<String>,
+
+    #[command(flatten)]
+    selection: select::Options,
+
+    /// Keep encrypted objects, or drop each once it is decrypted [default: spool; remembered]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "spool|keep",
+        hide_possible_values = true
+    )]
+    objects: Option<Objects>,
+    /// Believe that up to N files were removed [default: 100 or a fifth of them, whichever is more]
+    #[arg(long, value_name = "N")]
+    max_remove: Option<usize>,
+    /// Fetch this file again, whatever is known of it; may be given several times
+    #[arg(long, value_name = "ID")]
+    refetch: Vec<i64>,
+    /// List everything from the start, as every week
+    #[arg(long)]
+    full: bool,
+    /// Keep going: run again after each INTERVAL (30s, 5m, 1h) [default interval: 5m]
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "5m", value_parser = parse_duration)]
+    watch: Option<Duration>,
+
+    /// Downloads at a time [default: auto: as many as help]
+    #[arg(
+        long,
+        value_name = "N|auto",
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Connection"
+    )]
+    jobs: JobsArg,
+    /// Bytes per second, for all downloads together: 500K, 5M
+    #[arg(long, value_name = "RATE", value_parser = jobs::parse_rate, help_heading = "Connection")]
+    bwlimit: Option<u64>,
+    /// Stop after this time (30m, 2h); the next run goes on
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Connection")]
+    max_duration: Option<Duration>,
+    #[command(flatten)]
+    connection: Connection,
+
+    #[command(flatten)]
+    keystore: KeystoreArgs,
+    /// Take over the lock of another machine
+    #[arg(long)]
+    break_lock: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Args {
+    /// Nothing is written, and no lock is taken.
+    fn only_lists(&self) -> bool {
+        self.list || self.dry_run
+    }
+}
+
+impl Tool for Args {
+    const NAME: &'static str = problems::STAGE;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn run(&self, io: &mut Io) -> Result<Exit, Failure> {
+        let named = match &self.only {
+            Some(_) => Some(Named::read(io)?),
+            None => None,
+        };
+        let upstream = named.as_ref().and_then(|named| named.begin.export());
+        let dir = Export::locate(self.dir.as_deref(), upstream.as_deref())?;
+        let session = Session::open(self, &dir)?;
+        if let Some(named) = &named {
+            session.check(&named.begin)?;
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::disk("cannot start", &error))?;
+        let exit = runtime.block_on(rounds(self, io, &session, &dir, named.as_ref()));
+        // Downloads that were given up may still wait for the network.
+        runtime.shutdown_background();
+        exit
+    }
+}
+
+/// What `--only -` read.
+struct Named {
+    begin: Begin,
+    ids: Ids,
+    is_whole: bool,
+}
+
+impl Named {
+    fn read(io: &mut Io) -> Result<Self, Failure> {
+        let mut input = io.read_records()?;
+        let mut ids = Ids::default();
+        while let Some(record) = input.next_record()? {
+            ids.take(&record);
+        }
+        Ok(Self {
+            begin: input.begin().clone(),
+            ids,
+            is_whole: input.end().is_some(),
+        })
+    }
+}
+
+/// One round, or with `--watch` one after the other.
+async fn rounds(
+    args: &Args,
+    io: &mut Io,
+    session: &Session,
+    dir: &Path,
+    named: Option<&Named>,
+) -> Result<Exit, Failure> {
+    let run = named.map_or_else(new_run, |named| named.begin.run.clone());
+    let mut task = Task {
+        args,
+        account: &session.account,
+        client: &session.client,
+        downloads: &session.downloads,
+        dir,
+        run: &run,
+        ids: named.map(|named| &named.ids),
+        until: Until {
+            interrupt: io.interrupt.clone(),
+            deadline: args.max_duration.map(|time| Instant::now() + time),
+        },
+        has_begun: false,
+    };
+    let mut total = Counts::default();
+    loop {
+        match round::run(&task, io).await {
+            Ok(counts) => {
+                task.has_begun = true;
+                total.add(&counts);
+                if io.interrupt.is_set() {
+                    return Ok(Exit::Interrupted);
+                }
+                if args.watch.is_some() {
+                    write(io, &counts.to_record("round"))?;
+                }
+            }
+            // A network that is down for a while is no reason to stop watching.
+            Err(failure) if args.watch.is_some() && failure.exit == Exit::Unreachable => {
+                io.ui.warning(&failure);
+            }
+            Err(failure) => return Err(failure),
+        }
+        match args.watch {
+            Some(interval) if wait(interval, &task.until).await => {}
+            _ => break,
+        }
+    }
+    let exit = match total.problems {
+        0 => Exit::Done,
+        _ => Exit::Problems,
+    };
+    if named.is_some_and(|named| !named.is_whole) {
+        // What came was done; whoever reads on must know that it was not everything.
+        io.ui.warning(
+            &Failure::new(Exit::Failed, "the records on standard input were cut short")
+                .hint("see what the tool before said, then run the same command again"),
+        );
+        return Ok(exit.and(Exit::Failed));
+    }
+    write(io, &total.to_record("end"))?;
+    Ok(exit)
+}
+
+/// Waits for the next round; `false` when there is to be none.
+async fn wait(interval: Duration, until: &Until) -> bool {
+    let next = Instant::now() + interval;
+    while !until.is_over() {
+        let now = Instant::now();
+        if now >= next {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(100).min(next - now)).await;
+    }
+    false
+}
+
+fn write(io: &mut Io, record: &Record) -> Result<(), Failure> {
+    io.records
+        .write(record)
+        .map_err(|error| output_failure(&error))
+}
+
+/// A fresh run ID: 16 hex digits. The standard library seeds its hashers at random.
+fn new_run() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}
+
+/// Parses `30s`, `5m`, `2h`, `1d`, or a plain number of seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = match text.char_indices().next_back() {
+        Some((at, 's')) => (&text[..at], 1),
+        Some((at, 'm')) => (&text[..at], 60),
+        Some((at, 'h')) => (&text[..at], 3600),
+        Some((at, 'd')) => (&text[..at], 86_400),
+        _ => (text, 1),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "not a number with s, m, h or d".to_owned())?;
+    Ok(Duration::from_secs(number.saturating_mul(unit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory as _;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_read() {
+        for (text, seconds) in [
+            ("90", Some(90)),
+            ("30s", Some(30)),
+            ("5m", Some(300)),
+            ("2h", Some(7200)),
+            ("1d", Some(86_400)),
+            ("m", None),
+            ("1.5h", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            let parsed = parse_duration(text).ok().map(|time| time.as_secs());
+            assert_eq!(parsed, seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn run_ids_are_sixteen_digits_and_differ() {
+        let (one, other) = (new_run(), new_run());
+        assert_eq!(one.len(), 16);
+        assert_ne!(one, other);
+    }
+}

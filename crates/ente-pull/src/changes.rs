@@ -1,0 +1,263 @@
+//! What a listing means for each file, and whether its removals can be believed. Pure.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use ente_common::manifest::facts;
+use ente_common::manifest::state::PullState;
+
+use crate::listing::Listing;
+
+/// Files that any run may remove.
+const FEW_FILES: usize = 100;
+
+/// One of the words of the member `change` in a `file` record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    New,
+    Content,
+    Metadata,
+    Placement,
+    Removed,
+}
+
+impl Kind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Content => "content",
+            Self::Metadata => "metadata",
+            Self::Placement => "placement",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// What happened to one file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Change {
+    /// In order, each once.
+    pub(crate) kinds: Vec<Kind>,
+    /// Collections that it left.
+    pub(crate) left: Vec<i64>,
+    /// Its user ID, for a record of a file that is nowhere any more.
+    pub(crate) owner: i64,
+}
+
+impl Change {
+    fn add(&mut self, kind: Kind) {
+        if let Err(at) = self.kinds.binary_search(&kind) {
+            self.kinds.insert(at, kind);
+        }
+    }
+}
+
+/// What a listing changes, compared with the one before.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Changes {
+    /// By file ID.
+    pub(crate) files: BTreeMap<i64, Change>,
+    /// Files that were somewhere and are nowhere now.
+    pub(crate) gone: usize,
+    /// Files that were somewhere.
+    pub(crate) known: usize,
+}
+
+impl Changes {
+    /// Compares `listing` with the state `before` it.
+    pub(crate) fn of(before: &PullState, listing: &Listing) -> Self {
+        if listing.changes_nothing() {
+            return Self::default();
+        }
+        let mut placements: HashMap<i64, i64> = HashMap::new();
+        for key in before.files.keys() {
+            *placements.entry(key.1).or_default() += 1;
+        }
+        let known: HashSet<i64> = placements.keys().copied().collect();
+        let mut changes = Self {
+            known: known.len(),
+            ..Self::default()
+        };
+        for collection in listing.collections.iter().filter(|one| one.gone) {
+            for file in before.files_in(collection.id) {
+                changes.leave(file);
+                *placements.entry(file.id).or_default() -= 1;
+            }
+        }
+        for file in &listing.files {
+            let old = before.files.get(&(file.collection, file.id));
+            match old {
+                Some(old) if file.gone => {
+                    changes.leave(old);
+                    *placements.entry(file.id).or_default() -= 1;
+                }
+                Some(old) => changes.add(file, kind_of_edit(old, file)),
+                None if file.gone => {}
+                None => {
+                    *placements.entry(file.id).or_default() += 1;
+                    let is_known = known.contains(&file.id);
+                    changes.add(file, if is_known { Kind::Placement } else { Kind::New });
+                }
+            }
+        }
+        for (id, change) in &mut changes.files {
+            if placements.get(id).is_none_or(|count| *count <= 0) {
+                change.kinds = vec![Kind::Removed];
+                changes.gone += 1;
+            }
+        }
+        changes
+    }
+
+    fn add(&mut self, file: &facts::File, kind: Kind) {
+        let change = self.files.entry(file.id).or_default();
+        change.owner = file.owner;
+        change.add(kind);
+    }
+
+    fn leave(&mut self, file: &facts::File) {
+        self.add(file, Kind::Placement);
+        let change = self.files.entry(file.id).or_default();
+        change.left.push(file.collection);
+    }
+
+    /// So many files are gone that the listing itself is suspect: more than `allowed`, where that is given; else more than both 100 and a
+    /// fifth of them, or any where the server named no collection at all.
+    pub(crate) fn are_suspect(&self, listing_is_empty: bool, allowed: Option<usize>) -> bool {
+        match allowed {
+            Some(allowed) => self.gone > allowed,
+            None if listing_is_empty => self.gone > 0,
+            None => self.gone > FEW_FILES && self.gone * 5 > self.known,
+        }
+    }
+}
+
+fn kind_of_edit(old: &facts::File, new: &facts::File) -> Kind {
+    if old.version == new.version {
+        Kind::Metadata
+    } else {
+        Kind::Content
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ente_common::id::Version;
+    use ente_common::manifest::facts::{Collection, File, PullFact};
+
+    fn file(collection: i64, id: i64, version: u8, digest: &str) -> File {
+        File {
+            collection,
+            id,
+            version: Some(Version::from_bytes([version; 8])),
+            digest: digest.to_owned(),
+            ..File::default()
+        }
+    }
+
+    fn gone(collection: i64, id: i64) -> File {
+        File {
+            collection,
+            id,
+            gone: true,
+            ..File::default()
+        }
+    }
+
+    /// File 1 lies in collections 10 and 11, file 2 in 10, file 3 in 11.
+    fn before() -> PullState {
+        let mut state = PullState::default();
+        for (collection, id) in [(10, 1), (11, 1), (10, 2), (11, 3)] {
+            state.apply(PullFact::File(file(collection, id, 1, "a")));
+        }
+        state.apply(PullFact::Listing(facts::Listing::default()));
+        state
+    }
+
+    fn words(files: Vec<File>, gone_collections: &[i64]) -> Vec<(i64, String, Vec<i64>)> {
+        let collections = gone_collections.iter().map(|id| Collection {
+            id: *id,
+            gone: true,
+            ..Collection::default()
+        });
+        let listing = Listing {
+            collections: collections.collect(),
+            files,
+            ..Listing::default()
+        };
+        let changes = Changes::of(&before(), &listing);
+        let files = changes.files.into_iter();
+        files
+            .map(|(id, change)| {
+                let words: Vec<_> = change.kinds.iter().map(|kind| kind.as_str()).collect();
+                (id, words.join(" "), change.left)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_kind_of_change_has_its_word() {
+        let row = |id, word: &str, left: &[i64]| vec![(id, word.to_owned(), left.to_vec())];
+        for (files, collections, expected) in [
+            (vec![], &[][..], vec![]),
+            (vec![file(10, 4, 1, "a")], &[], row(4, "new", &[])),
+            (vec![file(10, 2, 1, "b")], &[], row(2, "metadata", &[])),
+            (vec![file(10, 2, 2, "b")], &[], row(2, "content", &[])),
+            (vec![file(11, 2, 1, "b")], &[], row(2, "placement", &[])),
+            (vec![gone(10, 1)], &[], row(1, "placement", &[10])),
+            (vec![gone(10, 2)], &[], row(2, "removed", &[10])),
+            (vec![gone(10, 9)], &[], vec![]),
+            (
+                vec![gone(10, 2), file(11, 2, 2, "b")],
+                &[],
+                row(2, "placement", &[10]),
+            ),
+            (
+                vec![
+                    file(10, 1, 2, "b"),
+                    file(11, 1, 2, "b"),
+                    file(12, 1, 2, "b"),
+                ],
+                &[],
+                row(1, "content placement", &[]),
+            ),
+            (
+                vec![],
+                &[11],
+                [row(1, "placement", &[11]), row(3, "removed", &[11])].concat(),
+            ),
+        ] {
+            assert_eq!(words(files.clone(), collections), expected, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn too_many_removals_are_suspect() {
+        for (gone, known, empty, allowed, suspect) in [
+            (0, 10_000, false, None, false),
+            (100, 100, false, None, false),
+            (101, 101, false, None, true),
+            (101, 506, false, None, false),
+            (101, 504, false, None, true),
+            (2_001, 10_000, false, None, true),
+            (2_000, 10_000, false, None, false),
+            (1, 1, true, None, true),
+            (0, 0, true, None, false),
+            (2_001, 10_000, false, Some(2_001), false),
+            (2_002, 10_000, false, Some(2_001), true),
+            (1, 1, true, Some(1), false),
+            (1, 10_000, false, Some(0), true),
+        ] {
+            let changes = Changes {
+                gone,
+                known,
+                ..Changes::default()
+            };
+            assert_eq!(
+                changes.are_suspect(empty, allowed),
+                suspect,
+                "{gone} of {known}, {empty}, {allowed:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The problems of this stage: their classes, and what each tells people to do.
+
+use ente_common::api::{ApiError, ErrorKind};
+use ente_common::exit::{Exit, Failure, chain};
+use ente_common::id::Version;
+use ente_common::manifest::Account;
+use ente_common::record::Problem;
+
+use crate::listing::ListingError;
+
+/// The stage that all of them name.
+pub(crate) const STAGE: &str = "ente-pull";
+/// The length on the server is not the one that was listed.
+pub(crate) const SIZE_MISMATCH: &str = "size-mismatch";
+/// The server has no such object.
+pub(crate) const NOT_FOUND: &str = "not-found";
+/// The account may not have it, or not any more.
+pub(crate) const FORBIDDEN: &str = "forbidden";
+/// The bytes on the server do not decrypt.
+pub(crate) const DAMAGED: &str = "damaged";
+/// No connection.
+pub(crate) const UNREACHABLE: &str = "unreachable";
+
+/// After such a failure the listing is to be looked at again: the file may have been removed or replaced meanwhile.
+pub(crate) fn may_be_outdated(class: &str) -> bool {
+    [SIZE_MISMATCH, NOT_FOUND, FORBIDDEN].contains(&class)
+}
+
+/// The class of a call that failed.
+pub(crate) fn class_of(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Unauthorized => "unauthorized",
+        ErrorKind::Forbidden => FORBIDDEN,
+        ErrorKind::NotFound | ErrorKind::Gone => NOT_FOUND,
+        ErrorKind::TooManyRequests => "too-many-requests",
+        ErrorKind::Refused => "refused",
+        ErrorKind::Server => "server",
+        ErrorKind::Unreachable => UNREACHABLE,
+        ErrorKind::Untrusted => "untrusted",
+        ErrorKind::TimedOut => "timed-out",
+        ErrorKind::Interrupted => "interrupted",
+        ErrorKind::Protocol(_) | ErrorKind::TooLarge => "unexpected-answer",
+    }
+}
+
+/// What to do about a download that failed.
+fn hint(class: &str, file: i64) -> String {
+    match class {
+        NOT_FOUND | FORBIDDEN => {
+            "it may have been deleted or unshared meanwhile; the next run asks again".to_owned()
+        }
+        SIZE_MISMATCH => {
+            "it may have been replaced meanwhile; run the same command again".to_owned()
+        }
+        DAMAGED => format!("if the server has a good copy again, run `ente-pull --refetch {file}`"),
+        _ => "run the same command again; it retries only what failed".to_owned(),
+    }
+}
+
+/// A file that could not be fetched.
+pub(crate) fn not_fetched(file: i64, version: Version, class: &str, cause: &str) -> Problem {
+    Problem {
+        stage: STAGE.to_owned(),
+        class: class.to_owned(),
+        file: Some(file),
+        version: Some(version),
+        cause: cause.to_owned(),
+        hint: hint(class, file),
+        ..Problem::default()
+    }
+}
+
+/// A collection whose files could not be listed; what was known of it stays.
+pub(crate) fn unlisted(collection: i64, error: &ListingError) -> Problem {
+    Problem {
+        stage: STAGE.to_owned(),
+        class: match error {
+            ListingError::Api(error) => class_of(error.kind),
+            _ => "unexpected-answer",
+        }
+        .to_owned(),
+        collection: Some(collection),
+        cause: format!("its files cannot be listed: {}", chain(error)),
+        hint: "run the same command again; until then the album stays as it was".to_owned(),
+        ..Problem::default()
+    }
+}
+
+/// Something in a listing that cannot be read.
+pub(crate) fn bad_entry(collection: Option<i64>, file: Option<i64>) -> Problem {
+    Problem {
+        stage: STAGE.to_owned(),
+        class: "unreadable-entry".to_owned(),
+        collection,
+        file,
+        cause: "the server lists something that is not what the protocol says".to_owned(),
+        hint: "look for an update of these tools; everything else is taken in".to_owned(),
+        ..Problem::default()
+    }
+}
+
+/// Removals that were not believed.
+pub(crate) fn held_back(gone: usize, known: usize, dir: &str) -> Problem {
+    Problem {
+        stage: STAGE.to_owned(),
+        class: "removals-held-back".to_owned(),
+        cause: format!("the listing lacks {gone} of {known} files; nothing was removed"),
+        hint: format!("if they were really deleted, run `ente-pull --max-remove {gone} {dir}`"),
+        ..Problem::default()
+    }
+}
+
+/// Time was up before everything was fetched.
+pub(crate) fn out_of_time(left: usize) -> Problem {
+    Problem {
+        stage: STAGE.to_owned(),
+        class: "out-of-time".to_owned(),
+        cause: format!("`--max-duration` passed with {left} files still to be fetched"),
+        hint: "run the same command again; it goes on where it stopped".to_owned(),
+        ..Problem::default()
+    }
+}
+
+/// A call whose failure ends the run.
+pub(crate) fn failure(error: &ApiError, account: &Account) -> Failure {
+    let failure = |exit, what: &str| Failure::new(exit, what).cause(error);
+    match error.kind {
+        ErrorKind::Unauthorized => signed_out(account),
+        ErrorKind::Forbidden => failure(Exit::Refused, "the server refused to list the account")
+            .hint("check that the account is one of Ente Photos"),
+        ErrorKind::Untrusted => failure(Exit::Unreachable, "the server cannot be trusted")
+            .hint("for a server of your own, name its certificate with `--ca-file`"),
+        _ if error.is_transient() => failure(Exit::Unreachable, "the server is out of reach")
+            .hint("check the network, then run the same command again; nothing was removed"),
+        _ => failure(Exit::Failed, "the account cannot be listed")
+            .hint("check the address of the server with `ente-login --status`"),
+    }
+}
+
+/// The session is no longer good.
+pub(crate) fn signed_out(account: &Account) -> Failure {
+    let email = &account.email;
+    let line = if account.endpoint == ente_common::api::PRODUCTION {
+        format!("ente-login {email}")
+    } else {
+        format!("ente-login --endpoint {} {email}", account.endpoint)
+    };
+    Failure::new(
+        Exit::NotSignedIn,
+        format!("the session of `{email}` has ended"),
+    )
+    .cause("the server no longer accepts the saved token")
+    .hint(format!("run `{line}`, then the same command again"))
+}

@@ -1,0 +1,203 @@
+//! What this stage prints.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use ente_common::cli::output_failure;
+use ente_common::exit::Failure;
+use ente_common::manifest::ciphertext::Ciphertext;
+use ente_common::manifest::facts;
+use ente_common::manifest::{PlacementKey, State};
+use ente_common::record::{Problem, Record, Writer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::plan::Target;
+
+/// What was done, for `end` and the summary.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    /// `file` records.
+    pub(crate) files: u64,
+    pub(crate) removed: u64,
+    pub(crate) fetched: u64,
+    /// Bytes of the objects fetched.
+    pub(crate) bytes: u64,
+    pub(crate) failed: u64,
+    pub(crate) problems: u64,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.files += other.files;
+        self.removed += other.removed;
+        self.fetched += other.fetched;
+        self.bytes += other.bytes;
+        self.failed += other.failed;
+        self.problems += other.problems;
+    }
+
+    /// A closing record: `end` or `round`.
+    pub(crate) fn to_record(self, kind: &str) -> Record {
+        let counts = json!({
+            "files": self.files, "fetched": self.fetched, "bytes": self.bytes, "problems": self.problems,
+        });
+        Record::new(kind).with("counts", json!({ crate::problems::STAGE: counts }))
+    }
+}
+
+/// Entries as served, wherever the present listing put them.
+#[derive(Debug)]
+pub(crate) struct Entries {
+    /// `.ente/` of the export; none while there is no export.
+    state_dir: Option<PathBuf>,
+    /// Where a run that writes nothing put what it was served.
+    scratch: Option<PathBuf>,
+    collections: HashSet<i64>,
+    files: HashSet<PlacementKey>,
+    stored: Option<Ciphertext>,
+    fresh: Option<Ciphertext>,
+}
+
+impl Entries {
+    pub(crate) fn new(state_dir: Option<&Path>, scratch: Option<&Path>) -> Self {
+        Self {
+            state_dir: state_dir.map(Path::to_owned),
+            scratch: scratch.map(Path::to_owned),
+            collections: HashSet::new(),
+            files: HashSet::new(),
+            stored: None,
+            fresh: None,
+        }
+    }
+
+    /// Notes what the listing found, so that it is looked for where the listing put it.
+    pub(crate) fn found(&mut self, listing: &crate::listing::Listing) {
+        if self.scratch.is_some() {
+            let collections = listing.collections.iter();
+            self.collections.extend(collections.map(|one| one.id));
+            let files = listing.files.iter();
+            self.files
+                .extend(files.map(|file| (file.collection, file.id)));
+        }
+    }
+
+    pub(crate) fn collection(&mut self, fact: &facts::Collection) -> Result<Value, Failure> {
+        let is_fresh = self.collections.contains(&fact.id);
+        parsed(&self.source(is_fresh)?.collection(fact)?)
+    }
+
+    fn file(&mut self, fact: &facts::File) -> Result<Value, Failure> {
+        let is_fresh = self.files.contains(&(fact.collection, fact.id));
+        parsed(&self.source(is_fresh)?.file(fact)?)
+    }
+
+    /// Opened at the first use: a run without changes needs neither.
+    fn source(&mut self, is_fresh: bool) -> Result<&mut Ciphertext, Failure> {
+        let (source, dir) = if is_fresh {
+            (&mut self.fresh, &self.scratch)
+        } else {
+            (&mut self.stored, &self.state_dir)
+        };
+        match source {
+            Some(source) => Ok(source),
+            none => {
+                let dir = dir.as_deref().unwrap_or(Path::new("."));
+                Ok(none.insert(Ciphertext::open(dir)?))
+            }
+        }
+    }
+}
+
+fn parsed(text: &RawValue) -> Result<Value, Failure> {
+    serde_json::from_str(text.get()).map_err(|error| {
+        Failure::new(
+            ente_common::exit::Exit::Failed,
+            "an entry of the manifest cannot be read",
+        )
+        .cause(error)
+    })
+}
+
+/// Prints records and counts them.
+#[derive(Debug)]
+pub(crate) struct Printer<'a> {
+    pub(crate) writer: &'a mut Writer,
+    pub(crate) entries: Entries,
+    pub(crate) counts: Counts,
+}
+
+impl Printer<'_> {
+    pub(crate) fn print(&mut self, record: &Record) -> Result<(), Failure> {
+        self.writer
+            .write(record)
+            .map_err(|error| output_failure(&error))
+    }
+
+    pub(crate) fn problem(&mut self, problem: &Problem) -> Result<(), Failure> {
+        self.counts.problems += 1;
+        self.print(&problem.to_record())
+    }
+
+    /// Prints a collection; `change` is `new`, `changed`, `gone` or `listed`.
+    pub(crate) fn collection(
+        &mut self,
+        fact: &facts::Collection,
+        change: &str,
+    ) -> Result<(), Failure> {
+        if !self.writer.prints() {
+            return Ok(());
+        }
+        let mut record = Record::new("collection")
+            .with("id", fact.id)
+            .with("change", change);
+        if !fact.gone {
+            record = record.with("entry", self.entries.collection(fact)?);
+        }
+        self.print(&record)
+    }
+
+    /// Prints a file with its placements. `left`: collections that it is no longer in.
+    pub(crate) fn file(
+        &mut self,
+        state: &State,
+        id: i64,
+        target: &Target,
+        change: &[&str],
+        object: Option<&str>,
+        left: &[i64],
+    ) -> Result<(), Failure> {
+        self.counts.files += 1;
+        if !self.writer.prints() {
+            return Ok(());
+        }
+        let mut record = Record::new("file")
+            .with("id", id)
+            .with("owner", target.owner);
+        if let Some(version) = target.version {
+            record = record.with("version", version.to_string());
+        }
+        if let Some(size) = target.size {
+            record = record.with("size", size);
+        }
+        record = record.with("change", change);
+        if let Some(object) = object {
+            record = record.with("object", object);
+        }
+        let mut placements = Vec::new();
+        for collection in &target.collections {
+            let Some(fact) = state.pull.files.get(&(*collection, id)) else {
+                continue;
+            };
+            let mut placement = Map::new();
+            placement.insert("collection".into(), (*collection).into());
+            placement.insert("entry".into(), self.entries.file(fact)?);
+            placements.push(Value::Object(placement));
+        }
+        placements.extend(
+            left.iter()
+                .map(|collection| json!({"collection": collection, "gone": true})),
+        );
+        self.print(&record.with("placements", placements))
+    }
+}

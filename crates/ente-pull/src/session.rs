@@ -1,0 +1,81 @@
+//! Who asks: the saved token, and clients that use it.
+
+use std::path::Path;
+
+use ente_common::api::{Client, Connection, Endpoint};
+use ente_common::exit::{Exit, Failure, chain};
+use ente_common::keystore::{KeystoreError, Select};
+use ente_common::layout::STATE_DIR;
+use ente_common::manifest::{Account, Export};
+use ente_common::record::Begin;
+
+use crate::Args;
+
+/// A signed-in account and the clients for it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) account: Account,
+    /// For listings; repeats what may pass.
+    pub(crate) client: Client,
+    /// For objects; repeats nothing by itself.
+    pub(crate) downloads: Client,
+}
+
+impl Session {
+    /// Loads the token of the account that is named, else of the export's, else the only or default one. Nothing is sent.
+    pub(crate) fn open(args: &Args, dir: &Path) -> Result<Self, Failure> {
+        let keystore = args.keystore.open()?;
+        let owner = match dir.join(STATE_DIR).join("export.json").exists() {
+            true => Some(Export::open(dir)?.about().account.clone()),
+            false => None,
+        };
+        let saved = match (args.keystore.select(), &owner) {
+            (Select::Default, Some(owner)) => match keystore.token(Select::Account(owner)) {
+                // Somebody else is signed in: that is for the export to refuse.
+                Err(KeystoreError::Unknown(_)) => keystore.token(Select::Default),
+                found => found,
+            },
+            (select, _) => keystore.token(select),
+        }?;
+        let endpoint = Endpoint::parse(&saved.account.endpoint).map_err(|error| {
+            let what = format!("`{}` is no server", saved.account.endpoint);
+            Failure::new(Exit::Failed, what).cause(error)
+        })?;
+        let client = |connection: &Connection| {
+            Client::new(endpoint.clone(), connection)
+                .map(|client| client.with_token(saved.token.clone()))
+                .map_err(|error| {
+                    Failure::new(Exit::Failed, "cannot set up the connection").cause(chain(&error))
+                })
+        };
+        let once = Connection {
+            retries: 0,
+            ..args.connection.clone()
+        };
+        Ok(Self {
+            client: client(&args.connection)?,
+            downloads: client(&once)?,
+            account: saved.account,
+        })
+    }
+
+    /// Refuses records of another account.
+    pub(crate) fn check(&self, begin: &Begin) -> Result<(), Failure> {
+        if self.account.is(&begin.account) {
+            return Ok(());
+        }
+        Err(
+            Failure::new(Exit::Refused, "the records are of another account")
+                .cause(format!(
+                    "they are of `{}` ({}) at {}; signed in is `{}` ({}) at {}",
+                    begin.account.email,
+                    begin.account.user_id,
+                    begin.account.endpoint,
+                    self.account.email,
+                    self.account.user_id,
+                    self.account.endpoint
+                ))
+                .hint("choose the account with `--account`"),
+        )
+    }
+}

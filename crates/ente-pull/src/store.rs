@@ -1,0 +1,316 @@
+//! The writing half: facts, and objects on their way from `partial/` to `objects/`.
+//!
+//! Objects are synced in batches, before the facts that rest on them; the records wait for both.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ente_common::disk;
+use ente_common::exit::Failure;
+use ente_common::layout;
+use ente_common::manifest::facts::{Failed, Object, PullFact};
+use ente_common::manifest::{Export, Journal, State};
+
+use crate::download::Whole;
+use crate::plan::Fetch;
+
+/// A batch closes at so many files, so many bytes, or after so long.
+const BATCH_FILES: usize = 64;
+const BATCH_BYTES: u64 = 64 << 20;
+const BATCH_TIME: Duration = Duration::from_millis(200);
+/// Files that are synced side by side: a sync mostly waits.
+const SYNC_THREADS: usize = 8;
+
+/// What of a file is to be told once its batch is closed.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Stored { id: i64, size: u64 },
+    Failed(Failed),
+}
+
+/// The export while this tool writes to it.
+#[derive(Debug)]
+pub(crate) struct Store {
+    dir: PathBuf,
+    journal: Journal,
+    waiting: Vec<Whole>,
+    outcomes: Vec<Outcome>,
+    bytes: u64,
+    since: Option<Instant>,
+    /// Folders of `objects/` that are known to be there.
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Store {
+    /// Opens the manifest for writing and throws away a listing that was never closed. The caller holds the lock.
+    pub(crate) fn open(export: &Export, state: &mut State, run: &str) -> Result<Self, Failure> {
+        let dir = export.state_dir();
+        for folder in ["objects", "partial"] {
+            let path = dir.join(folder);
+            fs::create_dir_all(&path).map_err(|error| cannot("make", &path, &error))?;
+        }
+        let mut store = Self {
+            journal: Journal::open(&dir, "pull")?,
+            dir,
+            waiting: Vec::new(),
+            outcomes: Vec::new(),
+            bytes: 0,
+            since: None,
+            folders: BTreeSet::new(),
+        };
+        if state.pull.has_open_listing() {
+            let void = ente_common::manifest::facts::Listing {
+                run: run.to_owned(),
+                void: true,
+                ..Default::default()
+            };
+            store.note(state, PullFact::Listing(void));
+        }
+        Ok(store)
+    }
+
+    /// Appends a fact and lets it hold; it survives a kill after the next [`flush`](Self::flush).
+    pub(crate) fn note(&mut self, state: &mut State, fact: PullFact) {
+        self.journal.append(&fact);
+        state.pull.apply(fact);
+    }
+
+    /// What was noted survives a kill.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        Ok(self.journal.flush()?)
+    }
+
+    /// What was noted survives a power cut.
+    pub(crate) fn sync(&mut self) -> Result<(), Failure> {
+        Ok(self.journal.sync()?)
+    }
+
+    /// Takes an object into the present batch.
+    pub(crate) fn add(&mut self, whole: Whole) {
+        self.bytes += whole.size;
+        self.since.get_or_insert_with(Instant::now);
+        self.waiting.push(whole);
+    }
+
+    /// Takes a failed download into the present batch.
+    pub(crate) fn fail(&mut self, state: &mut State, fetch: &Fetch, class: &str, cause: String) {
+        let known = state.pull.failed.get(&fetch.key());
+        let failed = Failed {
+            id: fetch.id,
+            version: fetch.version,
+            class: class.to_owned(),
+            cause,
+            tries: known.map_or(0, |known| known.tries) + 1,
+            gone: false,
+        };
+        self.since.get_or_insert_with(Instant::now);
+        self.outcomes.push(Outcome::Failed(failed.clone()));
+        self.note(state, PullFact::Failed(failed));
+    }
+
+    /// The present batch is to be closed.
+    pub(crate) fn is_due(&self) -> bool {
+        self.waiting.len() >= BATCH_FILES
+            || self.bytes >= BATCH_BYTES
+            || self
+                .since
+                .is_some_and(|since| since.elapsed() >= BATCH_TIME)
+    }
+
+    /// Closes the batch: objects durable at their places, then their facts. Tells what may be printed now.
+    pub(crate) fn commit(&mut self, state: &mut State) -> Result<Vec<Outcome>, Failure> {
+        self.since = None;
+        self.bytes = 0;
+        let batch = std::mem::take(&mut self.waiting);
+        sync_all(&batch)?;
+        let mut folders = BTreeSet::new();
+        for whole in &batch {
+            let place = self.path(&layout::object(whole.fetch.id, whole.fetch.version));
+            let folder = place.parent().unwrap_or(&self.dir).to_owned();
+            self.make_folder(&folder)?;
+            if whole.path != place {
+                fs::rename(&whole.path, &place).map_err(|error| cannot("write", &place, &error))?;
+            }
+            folders.insert(folder);
+        }
+        for folder in &folders {
+            disk::sync_dir(folder).map_err(|error| cannot("sync", folder, &error))?;
+        }
+        for whole in batch {
+            self.note_stored(state, &whole);
+            self.outcomes.push(Outcome::Stored {
+                id: whole.fetch.id,
+                size: whole.size,
+            });
+        }
+        self.flush()?;
+        Ok(std::mem::take(&mut self.outcomes))
+    }
+
+    fn note_stored(&mut self, state: &mut State, whole: &Whole) {
+        let key = whole.fetch.key();
+        let before = state.pull.objects.get(&key);
+        let object = Object {
+            id: whole.fetch.id,
+            version: whole.fetch.version,
+            size: whole.size,
+            same: before.is_some_and(|before| before.blake3 == whole.blake3),
+            blake3: whole.blake3.clone(),
+            fetch: whole.fetch.number,
+            gone: false,
+            trashed: None,
+        };
+        self.note(state, PullFact::Object(object));
+        if let Some(failed) = state.pull.failed.get(&key) {
+            let gone = gone(failed);
+            self.note(state, PullFact::Failed(gone));
+        }
+    }
+
+    fn make_folder(&mut self, folder: &Path) -> Result<(), Failure> {
+        if self.folders.contains(folder) {
+            return Ok(());
+        }
+        if !folder.is_dir() {
+            fs::create_dir_all(folder)
+                .and_then(|()| disk::sync_parent(folder))
+                .map_err(|error| cannot("make", folder, &error))?;
+        }
+        self.folders.insert(folder.to_owned());
+        Ok(())
+    }
+
+    /// Puts an object that nobody wants into the trash, or removes it where `trash` names none.
+    ///
+    /// The fact comes first: after a kill between the two, a file too many lies in `objects/`; the other way round the manifest would
+    /// promise one that is not there.
+    pub(crate) fn retire(
+        &mut self,
+        state: &mut State,
+        object: &Object,
+        trash: Option<&str>,
+    ) -> Result<(), Failure> {
+        let place = layout::object(object.id, object.version);
+        let trashed = trash.map(|date| format!("{date}/{place}"));
+        let fact = Object {
+            gone: true,
+            trashed: trashed.clone(),
+            ..object.clone()
+        };
+        self.note(state, PullFact::Object(fact));
+        self.flush()?;
+        let from = self.path(&place);
+        let done = match trashed {
+            None => fs::remove_file(&from),
+            Some(path) => {
+                let to = self.path(&format!("trash/{path}"));
+                let folder = to.parent().unwrap_or(&self.dir);
+                fs::create_dir_all(folder).and_then(|()| fs::rename(&from, &to))
+            }
+        };
+        match done {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(cannot("remove", &from, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings an object back from the trash; `false` if it is no longer there.
+    pub(crate) fn restore(&mut self, state: &mut State, object: &Object) -> Result<bool, Failure> {
+        let Some(trashed) = &object.trashed else {
+            return Ok(false);
+        };
+        let place = self.path(&layout::object(object.id, object.version));
+        let folder = place.parent().unwrap_or(&self.dir).to_owned();
+        self.make_folder(&folder)?;
+        match fs::rename(self.path(&format!("trash/{trashed}")), &place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            result => result.map_err(|error| cannot("write", &place, &error))?,
+        }
+        disk::sync_parent(&place).map_err(|error| cannot("sync", &place, &error))?;
+        let fact = Object {
+            gone: false,
+            trashed: None,
+            ..object.clone()
+        };
+        self.note(state, PullFact::Object(fact));
+        Ok(true)
+    }
+
+    /// Forgets failures and parts of content that the account no longer has.
+    pub(crate) fn forget_unwanted(&mut self, state: &mut State) -> Result<(), Failure> {
+        let live: std::collections::HashSet<_> = state
+            .pull
+            .files
+            .values()
+            .filter_map(|file| Some((file.id, file.version?)))
+            .collect();
+        let failed: Vec<Failed> = state
+            .pull
+            .failed
+            .iter()
+            .filter(|(key, _)| !live.contains(key))
+            .map(|(_, failed)| gone(failed))
+            .collect();
+        for fact in failed {
+            self.note(state, PullFact::Failed(fact));
+        }
+        let partial = self.path("partial");
+        let listing = fs::read_dir(&partial).map_err(|error| cannot("read", &partial, &error))?;
+        for found in listing {
+            let found = found.map_err(|error| cannot("read", &partial, &error))?;
+            let name = found.file_name();
+            let Some(name) = name.to_str().and_then(|name| name.strip_prefix("get-")) else {
+                continue;
+            };
+            let key = name.rsplit_once('-');
+            let key = key.and_then(|(id, version)| Some((id.parse().ok()?, version.parse().ok()?)));
+            if key.is_none_or(|key| !live.contains(&key)) {
+                fs::remove_file(found.path())
+                    .map_err(|error| cannot("remove", &found.path(), &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, relative: &str) -> PathBuf {
+        layout::join(&self.dir, relative)
+    }
+}
+
+fn gone(failed: &Failed) -> Failed {
+    Failed {
+        id: failed.id,
+        version: failed.version,
+        gone: true,
+        ..Failed::default()
+    }
+}
+
+fn cannot(verb: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::disk(format!("cannot {verb} `{}`", path.display()), error)
+}
+
+/// Waits until the contents of all files of a batch are on the disk.
+fn sync_all(batch: &[Whole]) -> Result<(), Failure> {
+    let sync = |whole: &Whole| {
+        // Windows syncs only through a handle that may write.
+        let file = File::options().append(true).open(&whole.path);
+        file.and_then(|file| file.sync_all())
+            .map_err(|error| cannot("sync", &whole.path, &error))
+    };
+    let share = batch.len().div_ceil(SYNC_THREADS).max(1);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = batch
+            .chunks(share)
+            .map(|share| scope.spawn(move || share.iter().try_for_each(sync)))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("syncing does not panic"))
+    })
+}
