@@ -6,6 +6,7 @@ mod history;
 mod login;
 mod mirror;
 mod problems;
+mod pull;
 mod shell;
 mod user_files;
 

@@ -1,0 +1,474 @@
+//! `ente-pull` by itself: what it prints, stores and asks of the server.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ente_tests::harness::{Machine, Outcome, folded};
+use ente_tests::library::GoldenState;
+use ente_tests::museum::{Fault, Match, Museum};
+use serde_json::{Value, json};
+
+use crate::golden;
+
+fn pull(machine: &Machine, options: &[&str]) -> Outcome {
+    let mut line = vec!["ente-pull"];
+    line.extend(options);
+    line.push(machine.dir());
+    machine.run(&line)
+}
+
+/// Files of the golden account that lie in an album.
+const FILES: usize = 27;
+
+/// The encrypted objects of the export: BLAKE3 by file ID.
+fn objects(machine: &Machine) -> BTreeMap<i64, String> {
+    let root = machine.export.join(".ente/objects");
+    let files = walkdir::WalkDir::new(root).into_iter().flatten();
+    let files = files.filter(|entry| entry.file_type().is_file());
+    files
+        .map(|entry| {
+            let name = entry.file_name().to_str().unwrap();
+            let (id, _) = name.split_once('-').unwrap();
+            (id.parse().unwrap(), digest(entry.path()))
+        })
+        .collect()
+}
+
+/// The objects that the golden account serves in its first state, those of trashed files left out.
+fn golden_objects() -> BTreeMap<i64, String> {
+    let expected = fs::read(crate::expected("1-initial")).unwrap();
+    let rows: Vec<Value> = serde_json::from_slice(&expected).unwrap();
+    let ids = rows.iter().map(|row| row["fileID"].as_i64().unwrap());
+    ids.map(|id| (id, digest(&golden_object(id)))).collect()
+}
+
+fn golden_object(id: i64) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/account/1-initial/objects");
+    root.join(id.to_string())
+}
+
+fn digest(path: &Path) -> String {
+    blake3::hash(&fs::read(path).unwrap()).to_hex().to_string()
+}
+
+fn manifest(machine: &Machine) -> [Vec<u8>; 3] {
+    ["pull.jsonl", "ciphertext.jsonl", "export.json"]
+        .map(|name| fs::read(machine.export.join(".ente").join(name)).unwrap())
+}
+
+fn partials(machine: &Machine) -> usize {
+    fs::read_dir(machine.export.join(".ente/partial")).map_or(0, Iterator::count)
+}
+
+fn changed_words(outcome: &Outcome) -> BTreeMap<i64, String> {
+    let files = outcome.records_of("file");
+    files
+        .iter()
+        .map(|file| {
+            let words: Vec<_> = file["change"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|word| word.as_str().unwrap())
+                .collect();
+            (file["id"].as_i64().unwrap(), words.join(" "))
+        })
+        .collect()
+}
+
+fn classes(outcome: &Outcome) -> Vec<String> {
+    let problems = outcome.records_of("problem");
+    problems
+        .iter()
+        .map(|problem| problem["class"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn switch(museum: &Museum) {
+    museum.with_library(|library| library.switch_to(GoldenState::Changed));
+    museum.reset_log();
+}
+
+#[test]
+fn everything_is_fetched_once_then_what_changed_then_nothing() {
+    let (museum, machine) = golden();
+    let first = pull(&machine, &["--objects", "keep"]).expect(0);
+    assert_eq!(objects(&machine), golden_objects());
+    assert_eq!(first.records()[0]["expect"]["files"], FILES);
+    assert_eq!(first.records_of("file").len(), FILES);
+    assert!(
+        first
+            .records_of("file")
+            .iter()
+            .all(|file| file["object"] == "stored" && file["change"] == json!(["new"]))
+    );
+    let end = first.records().pop().unwrap();
+    assert_eq!(end["type"], "end");
+    assert_eq!(end["counts"]["ente-pull"]["fetched"], FILES);
+    assert!(museum.leaked_tokens().is_empty());
+
+    switch(&museum);
+    let second = pull(&machine, &[]).expect(0);
+    assert_eq!(museum.fetched_objects(), BTreeSet::from([103, 127]));
+    let words = changed_words(&second);
+    assert_eq!(words[&103], "content", "{words:?}");
+    assert_eq!(words[&127], "new", "{words:?}");
+    assert!(words.values().any(|word| word == "metadata"));
+    assert!(words.values().any(|word| word == "removed"));
+
+    let before = manifest(&machine);
+    museum.reset_log();
+    let third = pull(&machine, &[]).expect(0);
+    let kinds: Vec<_> = third
+        .records()
+        .iter()
+        .map(|record| record["type"].clone())
+        .collect();
+    assert_eq!(kinds, ["begin", "end"]);
+    assert!(
+        manifest(&machine) == before,
+        "nothing to do, nothing written"
+    );
+    assert_eq!(
+        museum.requests().len(),
+        1,
+        "one listing call: {:?}",
+        museum.requests()
+    );
+    assert_eq!(partials(&machine), 0);
+}
+
+#[test]
+fn a_full_pass_finds_nothing_new_and_an_edit_without_a_trace() {
+    let (museum, machine) = golden();
+    let _ = pull(&machine, &[]).expect(0);
+    let before = folded(&machine.export);
+    let full = pull(&machine, &["--full"]).expect(0);
+    assert!(full.records_of("file").is_empty(), "{}", full.stdout);
+    assert_eq!(folded(&machine.export), before);
+    museum.with_library(|library| library.patch_row(24, 114, json!({"pubMagicMetadata": {"version": 9, "count": 1, "data": "AAAA", "header": "AAAA"}})));
+    assert!(pull(&machine, &[]).expect(0).records_of("file").is_empty());
+    let full = pull(&machine, &["--full"]).expect(0);
+    assert_eq!(
+        changed_words(&full),
+        BTreeMap::from([(114, "metadata".to_owned())])
+    );
+}
+
+#[test]
+fn listing_prints_everything_and_writes_nothing() {
+    let (museum, machine) = golden();
+    let list = pull(&machine, &["--list"]).expect(0);
+    assert!(!machine.export.exists());
+    assert_eq!(list.records_of("file").len(), FILES);
+    assert_eq!(list.records()[0]["scope"], "listing");
+    assert!(
+        list.records_of("collection")
+            .iter()
+            .all(|record| record["change"] == "listed")
+    );
+
+    let _ = pull(&machine, &[]).expect(0);
+    switch(&museum);
+    let before = manifest(&machine);
+    let dry = pull(&machine, &["--dry-run"]).expect(0);
+    let list = pull(&machine, &["--list"]).expect(0);
+    assert!(manifest(&machine) == before && museum.fetched_objects().is_empty());
+    assert_eq!(dry.records()[0]["expect"]["files"], 2);
+    let real = pull(&machine, &[]).expect(0);
+    assert_eq!(changed_words(&dry), changed_words(&real));
+    let entry = |outcome: &Outcome| {
+        let files = outcome.records_of("file");
+        files.iter().find(|file| file["id"] == 103).unwrap()["placements"].clone()
+    };
+    assert_eq!(
+        entry(&list),
+        entry(&real),
+        "entries are those of the present listing"
+    );
+}
+
+#[test]
+fn only_takes_ids_and_leaves_the_rest_alone() {
+    let (museum, machine) = golden();
+    let list = pull(&machine, &["--list"]).expect(0);
+    let chosen: String = list
+        .stdout
+        .lines()
+        .filter(|line| {
+            let record: Value = serde_json::from_str(line).unwrap();
+            record["type"] != "file" || record["id"] == 101 || record["id"] == 105
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let line = ["ente-pull", "--only", "-", machine.dir()];
+    let only = machine.run_with(&line, &chosen).expect(0);
+    assert_eq!(museum.fetched_objects(), BTreeSet::from([101, 105]));
+    assert_eq!(only.records()[0]["scope"], "only");
+    assert_eq!(only.records()[0]["run"], list.records()[0]["run"]);
+    assert_eq!(only.records_of("file").len(), 2);
+
+    let cut: String = chosen
+        .lines()
+        .filter(|line| !line.contains("\"end\""))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let cut = machine.run_with(&line, &cut).expect(1);
+    assert!(cut.records_of("end").is_empty());
+
+    let rest = pull(&machine, &[]).expect(0);
+    assert_eq!(rest.records_of("file").len(), FILES - 2);
+}
+
+#[test]
+fn the_server_side_selection_narrows_and_a_name_needs_keys() {
+    let (museum, machine) = golden();
+    let album = museum.with_library(|_| 13).to_string();
+    let one = pull(&machine, &["--album", &album]).expect(0);
+    let files = one.records_of("file");
+    assert!(!files.is_empty() && files.len() < FILES);
+    for file in &files {
+        for placement in file["placements"].as_array().unwrap() {
+            assert_eq!(placement["collection"], 13);
+        }
+    }
+    let unknown = pull(&machine, &["--album", "Vacation*"]).expect(2);
+    assert!(
+        unknown.stderr.contains("ente-meta --album 'Vacation*'"),
+        "{}",
+        unknown.stderr
+    );
+    let _ = pull(&machine, &["--no-shared"]).expect(0);
+    let rest = pull(&machine, &[]).expect(0);
+    assert!(
+        !rest.records_of("file").is_empty(),
+        "shared albums were left out"
+    );
+}
+
+#[test]
+fn what_can_pass_is_tried_again_and_resumed() {
+    let (museum, machine) = golden();
+    let all = BTreeSet::from_iter(golden_objects().into_keys());
+    museum.inject(Match::object(101), Fault::Cut { after: 3_000 }, Some(1));
+    museum.inject(Match::object(102), Fault::Status(503), Some(1));
+    museum.inject(Match::object(103), Fault::ExpiredLink, Some(1));
+    museum.inject(
+        Match::download(104),
+        Fault::TooManyRequests {
+            retry_after_s: None,
+        },
+        Some(1),
+    );
+    museum.inject(
+        Match::path(Match::api(), "/collections/v2/diff"),
+        Fault::Status(500),
+        Some(1),
+    );
+    let _ = pull(&machine, &["--objects", "keep"]).expect(0);
+    assert_eq!(objects(&machine), golden_objects());
+    assert_eq!(museum.fetched_objects(), all);
+    let ranges: Vec<_> = museum
+        .requests()
+        .iter()
+        .filter_map(|request| request.header("range").map(str::to_owned))
+        .collect();
+    assert_eq!(ranges, ["bytes=3000-"]);
+}
+
+#[test]
+fn a_part_of_an_earlier_run_is_taken_up() {
+    let (museum, machine) = golden();
+    for id in [101, 102, 103] {
+        museum.inject(Match::object(id), Fault::Cut { after: 2_000 }, Some(1));
+    }
+    museum.inject(Match::object(102).skip(1), Fault::IgnoreRange, None);
+    let failed = pull(&machine, &["--objects", "keep", "--retries", "0"]).expect(3);
+    assert_eq!(classes(&failed), ["interrupted"; 3]);
+    assert_eq!(partials(&machine), 3);
+    // One is complete, as if killed before its rename; one is longer than the object can be.
+    let part = |id: i64| {
+        let dir = fs::read_dir(machine.export.join(".ente/partial"))
+            .unwrap()
+            .flatten();
+        let name = format!("get-{id}-");
+        dir.map(|entry| entry.path())
+            .find(|path| {
+                path.file_name()
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .starts_with(&name)
+            })
+            .unwrap()
+    };
+    fs::copy(golden_object(103), part(103)).unwrap();
+    museum.reset_log();
+    let again = pull(&machine, &[]).expect(0);
+    assert_eq!(
+        changed_words(&again).into_keys().collect::<Vec<_>>(),
+        [101, 102, 103]
+    );
+    assert_eq!(objects(&machine), golden_objects());
+    assert_eq!(museum.fetched_objects(), BTreeSet::from([101, 102]));
+    assert_eq!(partials(&machine), 0);
+}
+
+#[test]
+fn what_is_not_the_listed_object_is_never_stored() {
+    let (museum, machine) = golden();
+    museum.inject(Match::object(101), Fault::WrongLength(10), None);
+    museum.inject(
+        Match::object(102),
+        Fault::Answer {
+            status: 200,
+            content_type: "application/octet-stream",
+            body: String::new(),
+        },
+        None,
+    );
+    museum.inject(
+        Match::object(103),
+        Fault::Answer {
+            status: 200,
+            content_type: "text/html",
+            body: "<p>".into(),
+        },
+        None,
+    );
+    museum.inject(Match::download(104), Fault::Status(404), None);
+    museum.inject(Match::object(105), Fault::ExpiredLink, None);
+    let failed = pull(&machine, &["--objects", "keep", "--retries", "1"]).expect(3);
+    let classes: BTreeMap<i64, String> = failed
+        .records_of("problem")
+        .iter()
+        .map(|problem| {
+            (
+                problem["file"].as_i64().unwrap(),
+                problem["class"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect();
+    let expected = [
+        (101, "size-mismatch"),
+        (102, "size-mismatch"),
+        (103, "unexpected-answer"),
+        (104, "not-found"),
+        (105, "forbidden"),
+    ];
+    assert_eq!(
+        classes,
+        expected.map(|(id, class)| (id, class.to_owned())).into()
+    );
+    assert_eq!(objects(&machine).len(), FILES - 5);
+    assert!(
+        !failed.stdout.contains("X-Amz-Signature") && !failed.stderr.contains("X-Amz-Signature")
+    );
+    museum.clear_faults();
+    museum.reset_log();
+    let _ = pull(&machine, &[]).expect(0);
+    assert_eq!(
+        museum.fetched_objects(),
+        BTreeSet::from([101, 102, 103, 104, 105])
+    );
+    assert_eq!(objects(&machine), golden_objects());
+}
+
+#[test]
+fn a_listing_that_lacks_too_much_removes_nothing() {
+    let (museum, machine) = golden();
+    let _ = pull(&machine, &["--objects", "keep"]).expect(0);
+    let before = folded(&machine.export);
+    museum.inject(
+        Match::api().path("/collections/v2"),
+        Fault::Answer {
+            status: 200,
+            content_type: "application/json",
+            body: r#"{"collections":[]}"#.into(),
+        },
+        Some(2),
+    );
+    let held = pull(&machine, &[]).expect(3);
+    assert_eq!(classes(&held), ["removals-held-back"]);
+    assert!(
+        held.stderr.contains("nothing was removed") || held.stdout.contains("nothing was removed")
+    );
+    assert_eq!(folded(&machine.export), before);
+    let _ = pull(&machine, &["--max-remove", "27"]).expect(0);
+    assert!(objects(&machine).is_empty());
+    // They were there all the time: back from the trash, without a download.
+    museum.reset_log();
+    let back = pull(&machine, &[]).expect(0);
+    assert_eq!(back.records_of("file").len(), FILES);
+    assert_eq!(objects(&machine), golden_objects());
+    assert!(museum.fetched_objects().is_empty());
+}
+
+#[test]
+fn an_album_that_cannot_be_listed_keeps_its_old_state() {
+    let (museum, machine) = golden();
+    let _ = pull(&machine, &[]).expect(0);
+    let before = folded(&machine.export);
+    museum.inject(
+        Match::api().path("/collections/v2/diff"),
+        Fault::Status(404),
+        None,
+    );
+    let failed = pull(&machine, &["--full"]).expect(3);
+    assert!(classes(&failed).iter().all(|class| class == "not-found"));
+    assert_eq!(folded(&machine.export), before);
+}
+
+#[test]
+fn an_ended_session_says_what_to_type() {
+    let (museum, machine) = golden();
+    museum.revoke_tokens();
+    let outcome = pull(&machine, &[]).expect(10);
+    assert!(
+        outcome
+            .stderr
+            .contains("ente-login --endpoint http://127.0.0.1:"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(!machine.export.exists());
+    drop(museum);
+    let outcome = pull(&machine, &["--retries", "0"]).expect(13);
+    assert!(outcome.stderr.contains("hint:"), "{}", outcome.stderr);
+}
+
+#[test]
+fn spooled_objects_that_nobody_wants_any_more_are_removed() {
+    let (museum, machine) = golden();
+    let _ = pull(&machine, &[]).expect(0);
+    switch(&museum);
+    let second = pull(&machine, &[]).expect(0);
+    let removed: Vec<i64> = second
+        .records_of("file")
+        .iter()
+        .filter(|file| file["object"] == "none")
+        .map(|file| file["id"].as_i64().unwrap())
+        .collect();
+    assert!(!removed.is_empty());
+    let left = objects(&machine);
+    assert!(removed.iter().all(|id| !left.contains_key(id)));
+    assert!(!machine.export.join(".ente/trash").exists());
+    assert_eq!(
+        left.len(),
+        walkdir::WalkDir::new(machine.export.join(".ente/objects"))
+            .into_iter()
+            .flatten()
+            .filter(|entry| entry.file_type().is_file())
+            .count()
+    );
+}
+
+#[test]
+fn watching_goes_round_until_its_time_is_up() {
+    let (_museum, machine) = golden();
+    let watched = pull(&machine, &["--watch", "0s", "--max-duration", "1s"]).expect(0);
+    assert!(watched.records_of("round").len() > 1);
+    assert_eq!(watched.records_of("begin").len(), 1);
+    assert_eq!(watched.records().pop().unwrap()["type"], "end");
+}
