@@ -23,6 +23,8 @@ pub(crate) struct Job {
     pub(crate) entries: Entries,
     /// Sidecars that are not as they should be.
     pub(crate) wanted: Vec<Wanted>,
+    /// It did not come in: it is looked at because of its sidecars only.
+    pub(crate) is_pending: bool,
     /// Somebody wants to know what is in it.
     pub(crate) open: bool,
 }

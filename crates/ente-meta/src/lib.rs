@@ -26,26 +26,30 @@ use write::Writer;
 
 const EXAMPLES: &str = "\
 Examples:
-  ente-pull ~/Ente | ente-decrypt - | ente-meta -      the whole pipe
-  ente-meta ~/Ente                                     write the sidecars that are missing or out of date
-  ente-meta --sidecars beside ~/Ente                   have them beside the files from now on
+  ente-pull ~/Ente | ente-decrypt - | ente-meta -
+                                 the whole pipe
+  ente-meta ~/Ente               write the sidecars that are missing or out of date
+  ente-meta --sidecars beside ~/Ente
+                                 have them beside the files from now on
   ente-meta --print ~/Ente | jq -r '.metadata.caption // empty'
-                                                       all captions
-  ente-pull --list ~/Ente | ente-meta --album 'Vacation*' - | ente-pull --only - ~/Ente | ente-decrypt - | ente-meta -
-                                                       only some albums
+                                 all captions
+  ente-pull --list ~/Ente | ente-meta --album 'Vacation*' - |
+    ente-pull --only - ~/Ente | ente-decrypt - | ente-meta -
+                                 only some albums
 
-Exit status: 0 done, 1 failed, 2 usage, 3 done but for some items, 4 findings passed by, 10 no keys, 11 export locked,
-12 another account's export, 14 format too new, 15 disk full or not writable, 130 interrupted, 141 pipe closed";
+Exit status:
+  0 done, 1 failed, 2 usage, 3 done but for some items, 4 findings passed by, 10 no keys,
+  11 export locked, 12 another account's export, 14 format too new, 15 disk full or not
+  writable, 130 interrupted, 141 pipe closed";
 
 /// Decrypt metadata: enrich and filter records, write sidecars
 #[derive(Clone, Debug, Parser)]
-#[command(name = "ente-meta", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "ente-meta", version, after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     source: Source,
 
-    /// Keep sidecars in `ALBUM/metadata`, beside their files, or not at all: metadata, beside, none.
-    /// Stored with the export; another value later moves or removes them
+    /// Where sidecars lie: metadata (in `ALBUM/metadata`), beside (their files), none; kept with the export
     #[arg(long, value_name = "WHERE", conflicts_with = "print")]
     sidecars: Option<Sidecars>,
 
@@ -86,6 +90,11 @@ impl Tool for Args {
         };
         let begin = input.as_ref().map(|input| input.begin());
         let listing = begin.is_some_and(|begin| begin.scope == Scope::Listing);
+        if listing && self.sidecars.is_some() {
+            return Err(Failure::new(Exit::Usage, "a listing writes no sidecars")
+                .cause("the records come from a run that only lists")
+                .hint("leave `--sidecars` out"));
+        }
         let export = self.open_export(begin, listing)?;
         let account = match (&export, begin) {
             (Some(export), _) => &export.about().account,

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::layout::{self, Sidecars};
 use ente_common::manifest::facts::{MetaFact, Setting, Sidecar};
-use ente_common::manifest::{PartKey, State};
+use ente_common::manifest::{Export, PartKey, State};
 use ente_common::naming::second_sidecar_name;
 
 use crate::write::{Found, Writer, look, parent};
@@ -18,58 +19,113 @@ const SIDECARS: &str = "sidecars";
 /// Where they may lie still, while a change of that setting is under way.
 const FROM: &str = "sidecars_from";
 
-/// Finishes moves that a killed run left in `partial/`.
+/// Finishes what killed runs left in `partial/`. No other tool may be moving sidecars meanwhile.
 ///
 /// # Errors
 /// When the disk does not let us, or another run holds the lock.
 pub(crate) fn recover(writer: &mut Writer, state: &mut State) -> Result<(), Failure> {
-    let partial = writer.export().state_path("partial");
-    let failed = |error: io::Error| Failure::disk("cannot tidy `.ente/partial`", &error);
-    let entries = match fs::read_dir(&partial) {
+    let entries = match fs::read_dir(writer.export().state_path("partial")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(failed)?,
+        entries => entries.map_err(|error| untidy(&error))?,
     };
     for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let Some((key, is_second)) = entry.file_name().to_str().and_then(left_over) else {
-            continue;
-        };
-        // Whoever holds the lock may be writing this very file.
-        writer.lock()?;
-        let blake3 = match look(&partial, &entry.file_name().to_string_lossy()).map_err(failed)? {
-            Found::File(blake3) => blake3,
-            _ => continue,
-        };
-        let recorded = state.meta.sidecars.get(&key);
-        let path = recorded
-            .filter(|sidecar| sidecar.blake3 == blake3)
-            .and_then(|_| place(state, state.meta.sidecars_at(), key))
-            .and_then(|(first, second)| if is_second { second } else { Some(first) });
-        let moved = path.is_some_and(|path| {
-            let dir = writer.export().dir();
-            disk::make_dir_below(dir, parent(&path))
-                .and_then(|folder| {
-                    fs::rename(entry.path(), layout::join(dir, &path))?;
-                    disk::sync_dir(&folder)
-                })
-                .is_ok()
-        });
-        if !moved {
-            fs::remove_file(entry.path()).map_err(failed)?;
+        let name = entry.map_err(|error| untidy(&error))?.file_name();
+        if let Some(left) = name.to_str().and_then(LeftOver::parse) {
+            writer.lock(state)?;
+            left.settle(writer.export(), state)?;
         }
     }
     Ok(())
 }
 
-/// `sidecar-C-F-P`, or `sidecar-C-F-P-2` for a second one.
-fn left_over(name: &str) -> Option<(PartKey, bool)> {
-    let mut fields = name.strip_prefix("sidecar-")?.split('-');
-    let mut field = || fields.next()?.parse::<i64>().ok();
-    let key = (field()?, field()?, usize::try_from(field()?).ok()?);
-    match field() {
-        None => Some((key, false)),
-        Some(_) => Some((key, true)),
+fn untidy(error: &io::Error) -> Failure {
+    Failure::disk("cannot tidy `.ente/partial`", error)
+}
+
+/// A sidecar in `partial/`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct LeftOver {
+    name: String,
+    key: PartKey,
+    /// One that we wrote, perhaps not to its end; else one that `ente-decrypt` was moving.
+    is_new: bool,
+    is_second: bool,
+}
+
+impl LeftOver {
+    /// `meta-C-F-P`, `meta-C-F-P-2` for a second one, `sidecar-C-F-P`.
+    fn parse(name: &str) -> Option<Self> {
+        let (kind, rest) = name.split_once('-')?;
+        let is_new = match kind {
+            "meta" => true,
+            "sidecar" => false,
+            _ => return None,
+        };
+        let mut fields = rest.split('-');
+        let mut field = || fields.next()?.parse::<i64>().ok();
+        let key = (field()?, field()?, usize::try_from(field()?).ok()?);
+        Some(Self {
+            name: name.to_owned(),
+            key,
+            is_new,
+            is_second: fields.next().is_some(),
+        })
     }
+
+    /// What killed runs left of one part.
+    pub(crate) fn of(export: &Export, key: PartKey) -> Vec<Self> {
+        let part = format!("{}-{}-{}", key.0, key.1, key.2);
+        let names = [
+            format!("meta-{part}"),
+            format!("meta-{part}-2"),
+            format!("sidecar-{part}"),
+        ];
+        let is_there = |name: &String| {
+            let path = export.state_path(&format!("partial/{name}"));
+            fs::symlink_metadata(path).is_ok()
+        };
+        let there = names.into_iter().filter(is_there);
+        there.filter_map(|name| Self::parse(&name)).collect()
+    }
+
+    /// Moves it to its place, or removes it where it has none. One that was edited is kept.
+    pub(crate) fn settle(&self, export: &Export, state: &State) -> Result<(), Failure> {
+        let partial = export.state_path("partial");
+        let Found::File(blake3) = look(&partial, &self.name).map_err(|error| untidy(&error))?
+        else {
+            return Ok(());
+        };
+        let recorded = state.meta.sidecars.get(&self.key);
+        let is_recorded = recorded.is_some_and(|sidecar| sidecar.blake3 == blake3);
+        let place = place(state, state.meta.sidecars_at(), self.key);
+        let place = place.and_then(|(first, second)| match self.is_second {
+            true => second,
+            false => Some(first),
+        });
+        let from = partial.join(&self.name);
+        let done = match place {
+            // The fact was written, the rename was not: what is there is the one before.
+            Some(path) if self.is_new && is_recorded => put(export, &from, &path, true),
+            Some(path) if !self.is_new => put(export, &from, &path, false),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        };
+        // An edited one without a place stays where it is: it is the user's.
+        if done.is_err() && (self.is_new || is_recorded) {
+            fs::remove_file(from).map_err(|error| untidy(&error))?;
+        }
+        Ok(())
+    }
+}
+
+fn put(export: &Export, from: &Path, path: &str, replaces: bool) -> io::Result<()> {
+    let folder = disk::make_dir_below(export.dir(), parent(path))?;
+    let to = layout::join(export.dir(), path);
+    if replaces {
+        fs::rename(from, to)?;
+    } else {
+        disk::rename_new(from, &to)?;
+    }
+    disk::sync_dir(&folder)
 }
 
 /// Makes `wanted`, or else what is stored, the place where sidecars lie, and moves those that lie elsewhere. Tells how many were left where they
@@ -167,12 +223,7 @@ fn relocate(
 }
 
 /// Moves one sidecar to `new`, or removes it; `false` if it was left where it is. One that is not there (any more) counts as moved.
-fn move_or_remove(
-    dir: &std::path::Path,
-    old: &str,
-    new: Option<&str>,
-    sidecar: &Sidecar,
-) -> io::Result<bool> {
+fn move_or_remove(dir: &Path, old: &str, new: Option<&str>, sidecar: &Sidecar) -> io::Result<bool> {
     let path = layout::join(dir, old);
     let found = look(dir, old)?;
     match (found, new) {
@@ -207,14 +258,17 @@ mod tests {
 
     #[test]
     fn names_in_partial_are_read() {
-        for (name, key) in [
-            ("sidecar-13-101-0", Some(((13, 101, 0), false))),
-            ("sidecar-13-101-1-2", Some(((13, 101, 1), true))),
-            ("sidecar-13-101", None),
+        for (name, expected) in [
+            ("sidecar-13-101-0", Some(((13, 101, 0), false, false))),
+            ("meta-13-101-1", Some(((13, 101, 1), true, false))),
+            ("meta-13-101-1-2", Some(((13, 101, 1), true, true))),
+            ("meta-13-101", None),
             ("sidecar-13-x-0", None),
-            ("get-13-101", None),
+            ("get-13-101-0", None),
         ] {
-            assert_eq!(left_over(name), key, "{name}");
+            let left = LeftOver::parse(name);
+            let found = left.map(|left| (left.key, left.is_new, left.is_second));
+            assert_eq!(found, expected, "{name}");
         }
     }
 }

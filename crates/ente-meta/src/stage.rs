@@ -49,7 +49,6 @@ pub(crate) struct Stage<'a> {
     planner: Planner,
     /// `None` where nothing is written.
     writer: Option<Writer>,
-    is_settled: bool,
     queue: Vec<Item>,
     since: Instant,
     progress: Option<Progress>,
@@ -98,7 +97,6 @@ impl<'a> Stage<'a> {
             library,
             planner: Planner::default(),
             writer,
-            is_settled: false,
             queue: Vec::new(),
             since: Instant::now(),
             progress: None,
@@ -120,6 +118,10 @@ impl<'a> Stage<'a> {
             .is_lively()
             .then(|| ui.progress("exporting", expect.files, expect.bytes));
         self.print(begin)?;
+        if self.library.state.meta.sidecars.is_empty() {
+            // Nobody moves sidecars where there are none: they can be where they are to be from the first.
+            self.settle()?;
+        }
         let incoming = read_ahead(input);
         let end = loop {
             if self.io.interrupt.is_set() {
@@ -167,7 +169,7 @@ impl<'a> Stage<'a> {
                     break;
                 }
                 let record = file_record(&self.library, file, "listed");
-                self.queue_file(record, file)?;
+                self.queue_file(record, file, false)?;
             }
             self.flush()?;
         } else {
@@ -212,7 +214,7 @@ impl<'a> Stage<'a> {
                     let size = record.members.get("size").and_then(Value::as_u64);
                     progress.bytes(size.unwrap_or(0));
                 }
-                return self.queue_file(record, file);
+                return self.queue_file(record, file, false);
             }
             "collection" => return self.take_collection(record),
             "problem" => {
@@ -277,8 +279,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn queue_file(&mut self, record: Record, file: i64) -> Result<(), Failure> {
-        self.settle()?;
+    fn queue_file(&mut self, record: Record, file: i64, is_pending: bool) -> Result<(), Failure> {
+        self.refresh()?;
         let (mut holders, mut entries) = record_entries(&record);
         let has_live = !holders.is_empty();
         if !self.plan.listing || entries.is_empty() {
@@ -298,6 +300,7 @@ impl<'a> Stage<'a> {
         };
         let asked = self.io.records.prints() || self.plan.filter.is_active();
         self.enqueue(Item::File(Box::new(Job {
+            is_pending,
             open: has_live && (asked || !wanted.is_empty()),
             record,
             file,
@@ -307,15 +310,19 @@ impl<'a> Stage<'a> {
         })))
     }
 
-    /// Takes in what was recorded since; before the first sidecar, puts those in order that are there.
-    fn settle(&mut self) -> Result<(), Failure> {
+    /// Takes in what was recorded since.
+    fn refresh(&mut self) -> Result<(), Failure> {
         if self.library.refresh()? {
             self.planner.forget();
         }
-        let Some(writer) = self.writer.as_mut().filter(|_| !self.is_settled) else {
+        Ok(())
+    }
+
+    /// Puts the sidecars in order that are there. Only while no stage before this one moves any.
+    fn settle(&mut self) -> Result<(), Failure> {
+        let Some(writer) = &mut self.writer else {
             return Ok(());
         };
-        self.is_settled = true;
         let state = &mut self.library.state;
         settle::recover(writer, state)?;
         let left = settle::convert(writer, state, self.plan.sidecars)?;
@@ -355,7 +362,7 @@ impl<'a> Stage<'a> {
             .flatten()
             .flat_map(|told| std::mem::take(&mut told.tasks))
             .collect();
-        let mut failed = Vec::new();
+        let (mut failed, mut written) = (Vec::new(), HashSet::new());
         if let Some(writer) = &mut self.writer
             && !tasks.is_empty()
         {
@@ -363,7 +370,10 @@ impl<'a> Stage<'a> {
             let outcomes = writer.write(&mut self.library.state, at, &tasks)?;
             for (task, outcome) in tasks.iter().zip(outcomes) {
                 match outcome {
-                    Outcome::Written => self.tally.written += 1,
+                    Outcome::Written => {
+                        self.tally.written += 1;
+                        written.insert(task.wanted.key.1);
+                    }
                     Outcome::Same => {}
                     Outcome::Left(path) => self.tally.left.push(path),
                     Outcome::Failed(path, error) => failed.push((task.wanted.key, path, error)),
@@ -373,7 +383,10 @@ impl<'a> Stage<'a> {
         for (item, told) in items.into_iter().zip(told) {
             match (item, told) {
                 (Item::Pass(record), _) => self.print(&record)?,
-                (Item::File(job), told) => self.print_file(*job, told.unwrap_or_default())?,
+                (Item::File(job), told) => {
+                    let is_news = !job.is_pending || written.contains(&job.file);
+                    self.print_file(*job, told.unwrap_or_default(), is_news)?;
+                }
             }
         }
         for ((collection, file, _), path, error) in failed {
@@ -390,9 +403,9 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    fn print_file(&mut self, job: Job, told: Told) -> Result<(), Failure> {
+    fn print_file(&mut self, job: Job, told: Told, is_news: bool) -> Result<(), Failure> {
         let file = job.file;
-        if let Some(record) = job.finish(&self.library, self.plan.filter, &told) {
+        if is_news && let Some(record) = job.finish(&self.library, self.plan.filter, &told) {
             self.tally.files += 1;
             self.print(&record)?;
         }
@@ -419,6 +432,7 @@ impl<'a> Stage<'a> {
 
     /// What the manifest shows as pending: sidecars that do not hold, and facts of those that went with their files.
     fn pending(&mut self) -> Result<(), Failure> {
+        self.refresh()?;
         self.settle()?;
         if self.writer.is_none() || !self.plan.whole {
             return Ok(());
@@ -435,7 +449,7 @@ impl<'a> Stage<'a> {
                 .is_empty()
             {
                 let record = file_record(&self.library, file, "pending");
-                self.queue_file(record, file)?;
+                self.queue_file(record, file, true)?;
             }
         }
         self.flush()?;

@@ -12,11 +12,13 @@ use ente_common::disk;
 use ente_common::exit::{Exit, Failure};
 use ente_common::layout::{self, Sidecars};
 use ente_common::manifest::facts::{MetaFact, Sidecar};
+use ente_common::manifest::state::MetaState;
 use ente_common::manifest::{Export, Journal, Lock, PartKey, State, private_dir};
 use ente_common::naming::second_sidecar_name;
 use rayon::prelude::*;
 
 use crate::plan::Wanted;
+use crate::settle::LeftOver;
 
 /// Syncs of small files wait most of their time, and wait well together.
 const WRITERS: usize = 16;
@@ -109,33 +111,33 @@ impl Writer {
         &self.export
     }
 
-    /// Takes the lock, if it is not held already.
+    /// Takes the lock, if it is not held already, and takes in what another run may have written before.
     ///
     /// # Errors
-    /// When another run holds it.
-    pub(crate) fn lock(&mut self) -> Result<(), Failure> {
-        self.hold().map(|_| ())
+    /// When another run holds it, or moves files.
+    pub(crate) fn lock(&mut self, state: &mut State) -> Result<(), Failure> {
+        if self.hold.is_some() {
+            return Ok(());
+        }
+        let export = &self.export;
+        export.check_idle(&["ente-decrypt"], &self.run, self.break_lock)?;
+        let lock = export.lock("ente-meta", &self.run, self.now_us, self.break_lock)?;
+        state.meta = MetaState::load(&export.state_dir())?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(WRITERS)
+            .build()
+            .map_err(|error| Failure::new(Exit::Failed, "cannot start threads").cause(error))?;
+        self.hold = Some(Hold {
+            journal: Journal::open(&export.state_dir(), "meta")?,
+            pool,
+            _lock: lock,
+        });
+        Ok(())
     }
 
-    fn hold(&mut self) -> Result<&mut Hold, Failure> {
-        match &mut self.hold {
-            Some(hold) => Ok(hold),
-            none => {
-                let export = &self.export;
-                let lock = export.lock("ente-meta", &self.run, self.now_us, self.break_lock)?;
-                let pool = rayon::ThreadPoolBuilder::new()
-                    .num_threads(WRITERS)
-                    .build()
-                    .map_err(|error| {
-                        Failure::new(Exit::Failed, "cannot start threads").cause(error)
-                    })?;
-                Ok(none.insert(Hold {
-                    journal: Journal::open(&export.state_dir(), "meta")?,
-                    pool,
-                    _lock: lock,
-                }))
-            }
-        }
+    fn hold(&mut self, state: &mut State) -> Result<&mut Hold, Failure> {
+        self.lock(state)?;
+        Ok(self.hold.as_mut().expect("it was just taken"))
     }
 
     /// Records facts for good; takes them into `state`.
@@ -150,7 +152,7 @@ impl Writer {
         if facts.is_empty() {
             return Ok(());
         }
-        let journal = &mut self.hold()?.journal;
+        let journal = &mut self.hold(state)?.journal;
         facts.iter().for_each(|fact| journal.append(fact));
         journal.sync()?;
         facts.into_iter().for_each(|fact| state.meta.apply(fact));
@@ -167,15 +169,21 @@ impl Writer {
         at: Sidecars,
         tasks: &[Task],
     ) -> Result<Vec<Outcome>, Failure> {
-        let export = &self.export;
-        let mut steps: Vec<Step<'_>> = tasks
-            .par_iter()
-            .map(|task| plan(export, state, at, task))
-            .collect();
+        for task in tasks {
+            // `ente-decrypt` is done with this file: what waits was left by a killed run.
+            for left in LeftOver::of(&self.export, task.wanted.key) {
+                self.lock(state)?;
+                left.settle(&self.export, state)?;
+            }
+        }
+        let mut steps = self.plan(state, at, tasks);
         if steps.iter().any(|step| step.is_news(state)) {
-            // The lock comes before the first byte.
-            self.hold()?;
-            self.store(&mut steps)?;
+            if self.hold.is_none() {
+                // The lock comes before the first byte; what was seen without it may be history.
+                self.lock(state)?;
+                steps = self.plan(state, at, tasks);
+            }
+            self.store(state, &mut steps)?;
             let facts = steps.iter().filter(|step| step.is_news(state));
             let facts = facts.map(|step| MetaFact::Sidecar(step.fact.clone()));
             let facts = facts.collect();
@@ -186,12 +194,18 @@ impl Writer {
         Ok(steps.into_iter().map(|step| step.outcome).collect())
     }
 
+    fn plan<'a>(&self, state: &State, at: Sidecars, tasks: &'a [Task]) -> Vec<Step<'a>> {
+        let export = &self.export;
+        let plan = |task| plan(export, state, at, task);
+        tasks.par_iter().map(plan).collect()
+    }
+
     /// Writes whole, synced files into `partial/`.
-    fn store(&mut self, steps: &mut [Step<'_>]) -> Result<(), Failure> {
+    fn store(&mut self, state: &mut State, steps: &mut [Step<'_>]) -> Result<(), Failure> {
         let dir = self.export.dir().to_owned();
         private_dir(&self.export.state_path("partial"))
             .map_err(|error| Failure::disk("cannot make `.ente/partial`", &error))?;
-        let results: Vec<_> = self.hold()?.pool.install(|| {
+        let results: Vec<_> = self.hold(state)?.pool.install(|| {
             let store = |file: &Whole<'_>| {
                 disk::make_dir_below(&dir, parent(&file.path))?;
                 let mut temporary = File::create(&file.temporary)?;
@@ -331,9 +345,7 @@ fn plan_files<'a>(
     let recorded = state.meta.sidecars.get(&wanted.key);
     let whole = |path: &str, suffix: &str, replaces: bool| Whole {
         path: path.to_owned(),
-        temporary: export.state_path(&format!(
-            "partial/sidecar-{collection}-{file}-{part}{suffix}"
-        )),
+        temporary: export.state_path(&format!("partial/meta-{collection}-{file}-{part}{suffix}")),
         bytes: &task.bytes,
         replaces,
     };

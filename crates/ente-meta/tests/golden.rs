@@ -4,6 +4,8 @@
 
 mod scratch;
 
+use std::collections::BTreeMap;
+
 use scratch::{Scratch, expected, read_json};
 use serde_json::{Value, json};
 
@@ -73,6 +75,7 @@ fn a_pipe_writes_what_a_plain_run_writes() {
         assert_eq!(run.of("end").count(), 1);
         check_sidecars(&piped, state);
         assert_eq!(plain.tree(), piped.tree());
+        assert_eq!(plain.recorded(), piped.recorded());
         for file in run.of("file") {
             assert!(file["metadata"]["title"].is_string());
             for placement in file["placements"].as_array().unwrap() {
@@ -278,16 +281,38 @@ fn a_killed_run_is_finished_by_the_next() {
     scratch.enter("1-initial");
     scratch.run(&["DIR"]);
     let before = scratch.tree();
-    // The fact stands, the rename did not happen; another run died before its fact.
+    let partial = |name: &str| scratch.path(&format!(".ente/partial/{name}"));
+    // The fact stands, the rename did not happen.
     let sidecar = scratch.path("Family/metadata/favourite.jpg.json");
-    std::fs::rename(&sidecar, scratch.path(".ente/partial/sidecar-14-125-0")).unwrap();
-    std::fs::write(scratch.path(".ente/partial/sidecar-13-101-0"), "half").unwrap();
-    std::fs::write(scratch.path(".ente/partial/tmp-7"), "not ours").unwrap();
+    std::fs::rename(&sidecar, partial("meta-14-125-0")).unwrap();
+    std::fs::write(sidecar, "the one before").unwrap();
+    // The fact was not written.
+    std::fs::write(partial("meta-13-101-0"), "half").unwrap();
+    // `ente-decrypt` was moving these, one of them edited.
+    let moving = scratch.path("Camera/metadata/IMG.JPG.json");
+    std::fs::rename(moving, partial("sidecar-24-114-0")).unwrap();
+    let moving = scratch.path("Camera/metadata/img_1.jpg.json");
+    std::fs::remove_file(&moving).unwrap();
+    std::fs::write(partial("sidecar-24-115-0"), "edited").unwrap();
+    std::fs::write(partial("tmp-7"), "not ours").unwrap();
+    let img_1 = "Camera/metadata/img_1.jpg.json".to_owned();
+    let before = BTreeMap::from_iter(before.into_iter().chain([(img_1, b"edited".to_vec())]));
     scratch.run(&["DIR"]);
     assert_eq!(scratch.tree(), before);
     let left = std::fs::read_dir(scratch.path(".ente/partial")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["tmp-7"]);
+
+    // In a pipe the same holds for what is about to change: 102 gets a caption.
+    let sidecar = scratch.path("Vacation 2024/metadata/photo2.jpg.json");
+    std::fs::rename(&sidecar, scratch.path(".ente/partial/meta-13-102-0")).unwrap();
+    std::fs::write(&sidecar, "the one before").unwrap();
+    std::fs::remove_file(scratch.path("Camera/metadata/img_1.jpg.json")).unwrap();
+    scratch.enter("2-changed");
+    let run = scratch.pipe(&["-"], &scratch.records("all"));
+    assert_eq!(run.messages, "");
+    let sidecar = read_json(&scratch.path("Vacation 2024 (Italy)/metadata/photo2.jpg.json"));
+    assert_eq!(sidecar["caption"], "now with a caption");
 }
 
 #[test]

@@ -286,6 +286,12 @@ impl Scratch {
         journal.sync().unwrap();
     }
 
+    /// What is recorded of the sidecars.
+    pub fn recorded(&self) -> Vec<facts::Sidecar> {
+        let state = State::load(&self.state_dir()).unwrap();
+        state.meta.sidecars.into_values().collect()
+    }
+
     /// Gives one exported file another name.
     pub fn rename_part(&self, collection: i64, file: i64, name: &str) {
         let state = State::load(&self.state_dir()).unwrap();
