@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use ente_tests::harness::{Machine, Outcome, folded};
 use ente_tests::library::GoldenState;
-use ente_tests::museum::{Fault, Match, Museum};
+use ente_tests::museum::{Fault, Match, Museum, Origin};
 use serde_json::{Value, json};
 
 use crate::golden;
@@ -471,4 +473,65 @@ fn watching_goes_round_until_its_time_is_up() {
     assert!(watched.records_of("round").len() > 1);
     assert_eq!(watched.records_of("begin").len(), 1);
     assert_eq!(watched.records().pop().unwrap()["type"], "end");
+}
+
+#[test]
+fn ctrl_c_keeps_what_came_and_the_next_run_goes_on() {
+    let (museum, machine) = golden();
+    let stall = Fault::StallBody { after: 1_000 };
+    museum.inject(Match::object(120), stall, None);
+    let mut child = machine
+        .command(&["ente-pull", "--objects", "keep", machine.dir()])
+        .spawn()
+        .unwrap();
+    let mut files = 0;
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let record: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_ne!(record["type"], "end", "it was not complete");
+        files += usize::from(record["type"] == "file");
+        if files == FILES - 1 {
+            let pid = child.id().to_string();
+            let _ = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+        }
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(output.stderr.is_empty());
+    assert_eq!(objects(&machine).len(), FILES - 1);
+    assert!(!machine.export.join(".ente/pull.lock").exists());
+    museum.clear_faults();
+    museum.reset_log();
+    let rest = pull(&machine, &[]).expect(0);
+    assert_eq!(
+        changed_words(&rest),
+        BTreeMap::from([(120, "pending".to_owned())])
+    );
+    let ranges: Vec<_> = museum
+        .requests()
+        .iter()
+        .filter_map(|request| request.header("range").map(str::to_owned))
+        .collect();
+    assert_eq!(ranges, ["bytes=1000-"]);
+    assert_eq!(objects(&machine), golden_objects());
+}
+
+#[test]
+fn the_number_of_downloads_and_the_rate_are_kept() {
+    let (museum, machine) = golden();
+    let _ = pull(&machine, &["--jobs", "1", "--bwlimit", "100M"]).expect(0);
+    assert_eq!(
+        museum.connections(Origin::Store),
+        1,
+        "one at a time needs one connection"
+    );
+    assert_eq!(objects(&machine), golden_objects());
+    let _ = pull(&machine, &["--jobs", "0"]).expect(2);
+    let _ = pull(&machine, &["--bwlimit", "fast"]).expect(2);
+    let _ = pull(&machine, &["--watch", "soon"]).expect(2);
+    let refetch = pull(&machine, &["--refetch", "101", "--refetch", "999"]).expect(3);
+    assert_eq!(classes(&refetch), ["not-listed"]);
+    assert_eq!(
+        changed_words(&refetch).into_keys().collect::<Vec<_>>(),
+        [101]
+    );
 }

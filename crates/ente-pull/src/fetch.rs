@@ -49,6 +49,13 @@ pub(crate) struct Until {
 }
 
 impl Until {
+    /// Returns when the run was interrupted.
+    pub(crate) async fn interrupted(&self) {
+        while !self.interrupt.is_set() {
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.interrupt.is_set()
             || self
@@ -75,7 +82,6 @@ pub(crate) async fn run(
         running: JoinSet::new(),
         seen: 0,
         files: 0,
-        was_full: true,
         downloader,
     };
     let mut unreachable = 0;
@@ -94,7 +100,8 @@ pub(crate) async fn run(
             _ = clock.tick() => {
                 ticks += 1;
                 if ticks % WINDOW_TICKS == 0 {
-                    crew.measure(queue.is_empty());
+                    // With nothing left to start, the number in flight says nothing about the line.
+                    crew.measure(!queue.is_empty());
                 }
                 take(Event::Tick)?;
             }
@@ -163,15 +170,12 @@ struct Crew {
     seen: u64,
     /// Files done since the last measurement.
     files: u64,
-    /// The limit was reached all the time since the last measurement.
-    was_full: bool,
 }
 
 impl Crew {
     fn fill(&mut self, queue: &mut VecDeque<Fetch>) {
         while self.running.len() < self.jobs.limit() {
             let Some(fetch) = queue.pop_front() else {
-                self.was_full = false;
                 return;
             };
             let downloader = Arc::clone(&self.downloader);
@@ -183,16 +187,15 @@ impl Crew {
     }
 
     /// Adapts the number of downloads to what the last window moved.
-    fn measure(&mut self, queue_is_empty: bool) {
+    fn measure(&mut self, is_full: bool) {
         let bytes = self.downloader.moved.load(Ordering::Relaxed);
         let moved = bytes - self.seen + self.files * FILE_WEIGHT;
         self.seen = bytes;
         self.files = 0;
         if self.downloader.overloaded.swap(false, Ordering::Relaxed) {
             self.jobs.overload();
-        } else if self.was_full && !queue_is_empty {
+        } else if is_full {
             self.jobs.window(moved as f64);
         }
-        self.was_full = true;
     }
 }

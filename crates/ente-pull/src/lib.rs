@@ -8,6 +8,7 @@ mod download;
 mod fetch;
 mod jobs;
 mod listing;
+mod place;
 mod plan;
 mod problems;
 mod records;
@@ -15,6 +16,7 @@ mod round;
 mod select;
 mod session;
 mod store;
+mod summary;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::{Path, PathBuf};
@@ -54,6 +56,9 @@ impl Objects {
     }
 }
 
+/// The pause of `--watch` where none is given; the help names it.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(300);
+
 const EXAMPLES: &str = "\
 Examples:
   Export everything, or bring an export up to date:
@@ -84,7 +89,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "watch")]
     dry_run: bool,
     /// Fetch only the files that the records on standard input name
-    #[arg(long, value_name = "-", value_parser = ["-"], conflicts_with_all = ["list", "watch"])]
+    #[arg(long, value_name = "-", value_parser = ["-"], hide_possible_values = true, conflicts_with_all = ["list", "watch"])]
     only: Option<String>,
 
     #[command(flatten)]
@@ -98,7 +103,7 @@ pub struct Args {
         hide_possible_values = true
     )]
     objects: Option<Objects>,
-    /// Believe that up to N files were removed [default: 100 or a fifth of them, whichever is more]
+    /// In this run, believe that up to N files were removed [default: 100 or a fifth of them, whichever is more]
     #[arg(long, value_name = "N")]
     max_remove: Option<usize>,
     /// Fetch this file again, whatever is known of it; may be given several times
@@ -108,8 +113,8 @@ pub struct Args {
     #[arg(long)]
     full: bool,
     /// Keep going: run again after each INTERVAL (30s, 5m, 1h) [default interval: 5m]
-    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "5m", value_parser = parse_duration)]
-    watch: Option<Duration>,
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "5m", value_parser = parse_watch)]
+    watch: Option<Watch>,
 
     /// Downloads at a time [default: auto: as many as help]
     #[arg(
@@ -139,10 +144,39 @@ pub struct Args {
 }
 
 impl Args {
-    /// Nothing is written, and no lock is taken.
-    fn only_lists(&self) -> bool {
-        self.list || self.dry_run
+    /// The export that is named.
+    fn dir(&self) -> Result<Option<&Path>, Failure> {
+        match (&self.dir, &self.watch) {
+            (None, Some(Watch::In(dir))) => Ok(Some(dir)),
+            (Some(_), Some(Watch::In(text))) => Err(Failure::new(
+                Exit::Usage,
+                format!("`{}` is no interval", text.display()),
+            )
+            .hint("give it like `--watch 30s`, `--watch 5m` or `--watch 1h`")),
+            (dir, _) => Ok(dir.as_deref()),
+        }
     }
+
+    /// The pause between rounds; none without `--watch`.
+    fn interval(&self) -> Option<Duration> {
+        self.watch.as_ref().map(|watch| match watch {
+            Watch::Every(interval) => *interval,
+            Watch::In(_) => DEFAULT_INTERVAL,
+        })
+    }
+}
+
+/// What follows `--watch`.
+#[derive(Clone, Debug)]
+enum Watch {
+    /// The pause.
+    Every(Duration),
+    /// `--watch DIR`: no interval at all, but the export.
+    In(PathBuf),
+}
+
+fn parse_watch(text: &str) -> Result<Watch, String> {
+    Ok(parse_duration(text).map_or_else(|_| Watch::In(text.into()), Watch::Every))
 }
 
 impl Tool for Args {
@@ -158,7 +192,7 @@ impl Tool for Args {
             None => None,
         };
         let upstream = named.as_ref().and_then(|named| named.begin.export());
-        let dir = Export::locate(self.dir.as_deref(), upstream.as_deref())?;
+        let dir = Export::locate(self.dir()?, upstream.as_deref())?;
         let session = Session::open(self, &dir)?;
         if let Some(named) = &named {
             session.check(&named.begin)?;
@@ -228,7 +262,7 @@ async fn rounds(
                 if io.interrupt.is_set() {
                     return Ok(Exit::Interrupted);
                 }
-                if args.watch.is_some() {
+                if args.interval().is_some() {
                     write(io, &counts.to_record("round"))?;
                 }
             }
@@ -236,9 +270,10 @@ async fn rounds(
             Err(failure) if args.watch.is_some() && failure.exit == Exit::Unreachable => {
                 io.ui.warning(&failure);
             }
+            Err(failure) if failure.exit == Exit::Interrupted => return Ok(Exit::Interrupted),
             Err(failure) => return Err(failure),
         }
-        match args.watch {
+        match args.interval() {
             Some(interval) if wait(interval, &task.until).await => {}
             _ => break,
         }

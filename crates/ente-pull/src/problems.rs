@@ -1,5 +1,7 @@
 //! The problems of this stage: their classes, and what each tells people to do.
 
+use std::path::Path;
+
 use ente_common::api::{ApiError, ErrorKind};
 use ente_common::exit::{Exit, Failure, chain};
 use ente_common::id::Version;
@@ -99,8 +101,21 @@ pub(crate) fn bad_entry(collection: Option<i64>, file: Option<i64>) -> Problem {
     }
 }
 
+/// A file that `--refetch` names and that this run is not about.
+pub(crate) fn not_listed(file: i64) -> Problem {
+    Problem {
+        stage: STAGE.to_owned(),
+        class: "not-listed".to_owned(),
+        file: Some(file),
+        cause: "no album that this run is about holds this file".to_owned(),
+        hint: "check the ID given to `--refetch`".to_owned(),
+        ..Problem::default()
+    }
+}
+
 /// Removals that were not believed.
-pub(crate) fn held_back(gone: usize, known: usize, dir: &str) -> Problem {
+pub(crate) fn held_back(gone: usize, known: usize, dir: &Path) -> Problem {
+    let dir = dir.display();
     Problem {
         stage: STAGE.to_owned(),
         class: "removals-held-back".to_owned(),

@@ -125,6 +125,8 @@ pub(crate) struct Printer<'a> {
     pub(crate) writer: &'a mut Writer,
     pub(crate) entries: Entries,
     pub(crate) counts: Counts,
+    /// Problems that are not about a file: each is worth a message of its own.
+    pub(crate) notices: Vec<Problem>,
 }
 
 impl Printer<'_> {
@@ -136,6 +138,9 @@ impl Printer<'_> {
 
     pub(crate) fn problem(&mut self, problem: &Problem) -> Result<(), Failure> {
         self.counts.problems += 1;
+        if problem.file.is_none() {
+            self.notices.push(problem.clone());
+        }
         self.print(&problem.to_record())
     }
 

@@ -1,0 +1,220 @@
+//! The export as a round finds it, opens it and lets a listing count in it.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use ente_common::exit::Failure;
+use ente_common::layout;
+use ente_common::manifest::facts::{self, PullFact, Setting};
+use ente_common::manifest::{ContentKey, Export, Journal, Lock, State};
+use ente_common::record::Scope;
+use serde_json::value::RawValue;
+use tempfile::TempDir;
+
+use crate::changes::Changes;
+use crate::listing::{self, Listing};
+use crate::problems::{self, STAGE};
+use crate::records::Entries;
+use crate::round::Task;
+use crate::store::Store;
+use crate::{Args, Objects};
+
+/// After so long everything is listed from the start again.
+const FULL_LISTING_EVERY_US: i64 = 7 * 24 * 3600 * 1_000_000;
+
+/// The export of a round; there may be none yet.
+pub(crate) struct Place {
+    pub(crate) export: Option<Export>,
+    pub(crate) state: State,
+    /// There where the round writes.
+    pub(crate) store: Option<Store>,
+    /// Held until the end of the round.
+    lock: Option<Lock>,
+    /// Holds what is served while nothing may be written.
+    scratch: Option<TempDir>,
+}
+
+impl Place {
+    /// Opens the export, if there is one, for writing if the run writes.
+    pub(crate) fn open(task: &Task<'_>, now: i64) -> Result<Self, Failure> {
+        let is_there = task
+            .dir
+            .join(layout::STATE_DIR)
+            .join("export.json")
+            .exists();
+        let mut place = Self {
+            export: is_there.then(|| Export::open(task.dir)).transpose()?,
+            state: State::default(),
+            store: None,
+            lock: None,
+            scratch: None,
+        };
+        if let Some(export) = &place.export {
+            export.check_account(task.account)?;
+        }
+        if task.scope() == Scope::Listing {
+            let scratch = tempfile::tempdir();
+            let scratch =
+                scratch.map_err(|error| Failure::disk("cannot make a scratch folder", &error))?;
+            place.scratch = Some(scratch);
+            if let Some(export) = &place.export {
+                place.state = State::load(&export.state_dir())?;
+            }
+        } else if place.export.is_some() {
+            place.enter(task, now)?;
+        }
+        Ok(place)
+    }
+
+    /// Takes the lock, loads what is known, opens the manifest for writing.
+    fn enter(&mut self, task: &Task<'_>, now: i64) -> Result<(), Failure> {
+        let Some(export) = &self.export else {
+            return Ok(());
+        };
+        self.lock = Some(export.lock(STAGE, task.run, now, task.args.break_lock)?);
+        // Under the lock: a run that ended a moment ago must not be done over.
+        self.state = State::load(&export.state_dir())?;
+        self.store = Some(Store::open(export, &mut self.state, task.run)?);
+        Ok(())
+    }
+
+    pub(crate) fn needs_full_listing(&self, now: i64) -> bool {
+        let last = self.state.pull.full_listing_at;
+        last.is_none_or(|last| now - last >= FULL_LISTING_EVERY_US || now < last)
+    }
+
+    /// Makes the export where there is none, brings the key attributes up to date where everything is listed, and stores the settings.
+    pub(crate) async fn settle(
+        &mut self,
+        task: &Task<'_>,
+        full: bool,
+        now: i64,
+    ) -> Result<(), Failure> {
+        if task.scope() == Scope::Listing {
+            return Ok(());
+        }
+        if full || self.export.is_none() {
+            let session = task.client.session().await;
+            let session = session.map_err(|error| problems::failure(&error, task.account))?;
+            match &mut self.export {
+                // An answer without them must not cost the export its way in.
+                Some(_) if session.key_attributes.is_null() => {}
+                Some(export) => export.update(task.account.clone(), session.key_attributes)?,
+                None => {
+                    let account = task.account.clone();
+                    let export = Export::create(task.dir, account, session.key_attributes)?;
+                    self.export = Some(export);
+                    self.enter(task, now)?;
+                }
+            }
+        }
+        let stored = self.state.pull.settings.get("objects");
+        let chosen = match task.args.objects {
+            Some(chosen) => chosen.as_str(),
+            None if stored.is_some() => return Ok(()),
+            None => Objects::Spool.as_str(),
+        };
+        if stored.is_none_or(|stored| stored != chosen)
+            && let Some(store) = &mut self.store
+        {
+            let setting = Setting {
+                name: "objects".to_owned(),
+                value: chosen.to_owned(),
+            };
+            store.note(&mut self.state, PullFact::Setting(setting));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn keeps_objects(&self, args: &Args) -> bool {
+        let stored = self.state.pull.settings.get("objects");
+        match args.objects {
+            Some(chosen) => chosen == Objects::Keep,
+            None => stored.is_some_and(|stored| stored == Objects::Keep.as_str()),
+        }
+    }
+
+    /// Where entries as served are written: the export, or a scratch folder.
+    fn ciphertext_dir(&self) -> PathBuf {
+        match (&self.scratch, &self.export) {
+            (Some(scratch), _) => scratch.path().to_owned(),
+            (None, Some(export)) => export.state_dir(),
+            (None, None) => PathBuf::new(),
+        }
+    }
+
+    pub(crate) async fn list(
+        &self,
+        task: &Task<'_>,
+        served: &[Box<RawValue>],
+        full: bool,
+    ) -> Result<(Listing, Journal), Failure> {
+        let mut journal = Journal::open(&self.ciphertext_dir(), "ciphertext")?;
+        let before = &self.state.pull;
+        let listing = listing::list(task.client, served, before, full, &mut journal).await;
+        Ok((listing.map_err(|error| task.failure(error))?, journal))
+    }
+
+    /// What the listing changes; removals that cannot be believed are left out of it, which is a problem and told by `true`.
+    pub(crate) fn believe(&self, task: &Task<'_>, listing: &mut Listing) -> (Changes, bool) {
+        let changes = Changes::of(&self.state.pull, listing);
+        if !changes.are_suspect(listing.is_empty, task.args.max_remove) {
+            return (changes, false);
+        }
+        let problem = problems::held_back(changes.gone, changes.known, task.dir);
+        listing.problems.push(problem);
+        listing.hold_back_removals(&self.state.pull);
+        (Changes::of(&self.state.pull, listing), true)
+    }
+
+    /// Lets the listing count, on disk before anything rests on it.
+    pub(crate) fn close_listing(
+        &mut self,
+        task: &Task<'_>,
+        listing: &Listing,
+        is_full: bool,
+        now: i64,
+        ciphertext: &mut Journal,
+    ) -> Result<(), Failure> {
+        if listing.changes_nothing() && !is_full {
+            return Ok(());
+        }
+        let close = PullFact::Listing(facts::Listing {
+            run: task.run.to_owned(),
+            when: now,
+            full: is_full,
+            void: false,
+        });
+        let facts = listing.facts().chain([close]);
+        match &mut self.store {
+            None => facts.for_each(|fact| self.state.pull.apply(fact)),
+            Some(store) => {
+                // The index must not outlive what it points to.
+                ciphertext.sync()?;
+                facts.for_each(|fact| store.note(&mut self.state, fact));
+                store.sync()?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn entries(&self, listing: &Listing) -> Entries {
+        let state_dir = self.export.as_ref().map(Export::state_dir);
+        let scratch = self.scratch.as_ref().map(TempDir::path);
+        let mut entries = Entries::new(state_dir.as_deref(), scratch);
+        entries.found(listing);
+        entries
+    }
+
+    /// Objects that the manifest counts as stored and that are not there. Kept mirrors are not walked: `ente-verify --objects` does that.
+    pub(crate) fn missing_objects(&self, keep: bool) -> HashSet<ContentKey> {
+        let Some(export) = &self.export else {
+            return HashSet::new();
+        };
+        let keys = self.state.pull.objects.keys().copied();
+        keys.filter(|key| self.state.object(*key).is_some())
+            .filter(|key| !keep || self.state.decrypt.verdicts.contains_key(key))
+            .filter(|key| !export.state_path(&layout::object(key.0, key.1)).exists())
+            .collect()
+    }
+}
