@@ -1,3 +1,7 @@
 //! Starts `ente-decrypt`; everything it does is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ente_common::cli::main::<ente_decrypt::Args>()
+}

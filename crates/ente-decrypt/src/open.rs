@@ -1,0 +1,243 @@
+//! Opens what the listing holds: names of collections, titles and times of files, keys of content.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ente_common::exit::{Failure, chain};
+use ente_common::keystore::{KeysFile, KeystoreArgs, Select};
+use ente_common::manifest::ciphertext::Ciphertext;
+use ente_common::manifest::{Account, Export, PlacementKey, State, facts};
+use ente_common::model::{FileType, OpenedCollection, OpenedFile};
+use ente_common::record::Problem;
+use ente_common::wire;
+use rayon::prelude::*;
+use serde_json::value::RawValue;
+
+use crate::desired::{FileTitle, Stale, Titles};
+use crate::tree::problem;
+
+/// Files that are read before they are opened side by side.
+const BLOCK: usize = 4096;
+
+/// The keys of the account that an export or a stream of records belongs to.
+///
+/// # Errors
+/// When there are none (10), or only those of another account (12; `refuse` words it).
+pub fn account_keys(
+    args: &KeystoreArgs,
+    account: &Account,
+    refuse: impl Fn(&Account) -> Result<(), Failure>,
+) -> Result<KeysFile, Failure> {
+    let keystore = args.open()?;
+    let select = match args.select() {
+        Select::Default => {
+            let entries = keystore.accounts()?;
+            let keyed = || entries.iter().filter(|entry| entry.has_keys);
+            match keyed().find(|entry| !entry.account.is(account)) {
+                Some(other) if !entries.iter().any(|entry| entry.account.is(account)) => {
+                    refuse(&other.account)?;
+                    Select::Default
+                }
+                _ => Select::Account(account),
+            }
+        }
+        named => named,
+    };
+    let keys = keystore.keys(select)?;
+    refuse(&keys.account)?;
+    Ok(keys)
+}
+
+/// The encrypted library and what opens it.
+#[derive(Debug)]
+pub struct Library {
+    keys: KeysFile,
+    export: Export,
+    ciphertext: Option<Ciphertext>,
+    collections: HashMap<i64, Result<Arc<OpenedCollection>, String>>,
+}
+
+/// An entry as served and what opens it.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    entry: Box<RawValue>,
+    collection: Arc<OpenedCollection>,
+}
+
+/// A file that was opened.
+#[derive(Debug)]
+pub struct Open {
+    /// The entry.
+    pub entry: wire::FileEntry,
+    /// Key and metadata.
+    pub file: OpenedFile,
+}
+
+impl Sealed {
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// With the reason, for people.
+    pub fn open(&self) -> Result<Open, String> {
+        let entry: wire::FileEntry = serde_json::from_str(self.entry.get())
+            .map_err(|error| format!("the entry is not as the server writes them: {error}"))?;
+        if entry.is_removed() {
+            return Err("the entry was scrubbed".into());
+        }
+        let file = OpenedFile::open(&entry, &self.collection.key).map_err(|error| chain(&error))?;
+        Ok(Open { entry, file })
+    }
+
+    /// The entry as served.
+    pub fn entry(&self) -> &RawValue {
+        &self.entry
+    }
+}
+
+impl Library {
+    /// The library of an export; nothing is read yet.
+    pub fn new(keys: KeysFile, export: Export) -> Self {
+        Self {
+            keys,
+            export,
+            ciphertext: None,
+            collections: HashMap::new(),
+        }
+    }
+
+    /// Forgets what was read: the listing is a later one.
+    pub fn reload(&mut self) {
+        self.ciphertext = None;
+        self.collections.clear();
+    }
+
+    fn ciphertext(&mut self) -> Result<&mut Ciphertext, String> {
+        match &mut self.ciphertext {
+            Some(ciphertext) => Ok(ciphertext),
+            none => {
+                let ciphertext =
+                    Ciphertext::open(&self.export.state_dir()).map_err(|error| chain(&error))?;
+                Ok(none.insert(ciphertext))
+            }
+        }
+    }
+
+    /// Opens a collection of the listing.
+    ///
+    /// # Errors
+    /// With the reason, for people.
+    pub fn collection(
+        &mut self,
+        fact: &facts::Collection,
+    ) -> Result<Arc<OpenedCollection>, String> {
+        if let Some(opened) = self.collections.get(&fact.id) {
+            return opened.clone();
+        }
+        let entry = self
+            .ciphertext()
+            .and_then(|ciphertext| ciphertext.collection(fact).map_err(|error| chain(&error)));
+        let opened = entry.and_then(|entry| open_collection(&self.keys, entry.get()));
+        self.collections.insert(fact.id, opened.clone());
+        opened
+    }
+
+    /// A file's entry with what opens it.
+    ///
+    /// # Errors
+    /// With the reason, for people.
+    pub fn sealed(&mut self, state: &State, key: PlacementKey) -> Result<Sealed, String> {
+        let listed = "it is not listed";
+        let collection = state.pull.collections.get(&key.0).ok_or(listed)?;
+        let collection = self.collection(collection)?;
+        let file = state.pull.files.get(&key).ok_or(listed)?;
+        if file.version.is_none() {
+            return Err("the header of its content is no header".into());
+        }
+        let entry = self
+            .ciphertext()?
+            .file(file)
+            .map_err(|error| chain(&error))?;
+        Ok(Sealed { entry, collection })
+    }
+
+    /// Reads the titles of everything that changed since it was named; what cannot be read becomes a problem.
+    pub fn titles(&mut self, state: &State, stale: &Stale, problems: &mut Vec<Problem>) -> Titles {
+        let mut titles = Titles::default();
+        for id in &stale.collections {
+            match self.collection(&state.pull.collections[id]) {
+                Ok(opened) => {
+                    let title = opened.collection.folder_title().to_owned();
+                    titles.folders.insert(*id, title);
+                    if let Some(unreadable) = &opened.unreadable {
+                        problems.push(undecryptable(*id, None, chain(unreadable)));
+                    }
+                }
+                Err(cause) => problems.push(undecryptable(*id, None, cause)),
+            }
+        }
+        for block in stale.files.chunks(BLOCK) {
+            let sealed: Vec<_> = block
+                .iter()
+                .map(|key| (*key, self.sealed(state, *key)))
+                .collect();
+            let opened: Vec<_> = sealed
+                .into_par_iter()
+                .map(|(key, sealed)| (key, sealed.and_then(|sealed| sealed.open())))
+                .collect();
+            for (key, opened) in opened {
+                match opened {
+                    Ok(open) => {
+                        if let Some(unreadable) = open.file.unreadable.first() {
+                            problems.push(undecryptable(key.0, Some(key.1), chain(unreadable)));
+                        }
+                        titles.files.insert(key, title(&open.file));
+                    }
+                    Err(cause) => {
+                        titles.unreadable.insert(key);
+                        // One problem for a collection that cannot be opened says it of all its files.
+                        if self.collections.get(&key.0).is_some_and(Result::is_ok) {
+                            problems.push(undecryptable(key.0, Some(key.1), cause));
+                        }
+                    }
+                }
+            }
+        }
+        titles
+    }
+}
+
+fn title(file: &OpenedFile) -> FileTitle {
+    let metadata = &file.metadata;
+    FileTitle {
+        title: metadata.title.clone().unwrap_or_default(),
+        live: metadata.file_type == FileType::LivePhoto,
+        taken: metadata.taken_at_us,
+        modified: metadata.modified_at_us,
+        doubtful: !file.unreadable.is_empty(),
+    }
+}
+
+/// Opens a collection as served.
+///
+/// # Errors
+/// With the reason, for people.
+pub fn open_collection(keys: &KeysFile, entry: &str) -> Result<Arc<OpenedCollection>, String> {
+    let entry: wire::Collection = serde_json::from_str(entry)
+        .map_err(|error| format!("the entry is not as the server writes them: {error}"))?;
+    let user_id = keys.account.user_id;
+    let opened = OpenedCollection::open(&entry, user_id, &keys.master_key, &keys.key_pair)
+        .map_err(|error| chain(&error))?;
+    Ok(Arc::new(opened))
+}
+
+/// The problem of something that the keys do not open.
+pub fn undecryptable(collection: i64, file: Option<i64>, cause: String) -> Problem {
+    Problem {
+        class: "undecryptable".into(),
+        collection: Some(collection),
+        file,
+        cause,
+        hint: "look at it in one of Ente's apps; it is tried again in every run".into(),
+        ..problem()
+    }
+}

@@ -1,0 +1,311 @@
+//! Gives what the workers made its place: syncs it, puts what it replaces into the trash, records verdicts, drops objects that are done with.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ente_common::disk;
+use ente_common::exit::Failure;
+use ente_common::layout;
+use ente_common::manifest::facts::{Aside, DecryptFact, Dropped, Part, Placement, Verdict};
+use ente_common::manifest::{ContentKey, PlacementKey, private_dir};
+use ente_common::record::Problem;
+use rayon::prelude::*;
+
+use crate::content::{ARCHIVE, Done, Made, Refusal};
+use crate::desired::Desired;
+use crate::plan::{Source, source};
+use crate::tree::{Arrival, Batch, Did, Look, Tree, parked_name, problem};
+
+/// Makes files durable, side by side: syncs of small files wait most of their time, and wait well together.
+///
+/// # Errors
+/// With the first that fails.
+pub fn sync_all<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), Failure> {
+    let paths: Vec<_> = paths.collect();
+    paths.par_iter().try_for_each(|path| {
+        let file = fs::File::options().write(true).open(path);
+        file.and_then(|file| file.sync_all())
+            .map_err(|error| Failure::disk(format!("cannot sync `{}`", path.display()), &error))
+    })
+}
+
+impl Done {
+    /// The new files that have to be synced before facts rest on them.
+    pub fn files(&self) -> Vec<&Path> {
+        match &self.result {
+            Ok(made) => {
+                let parts = made.copies.iter().flatten();
+                parts
+                    .map(|(_, path)| path.as_path())
+                    .chain(made.archive.as_deref())
+                    .collect()
+            }
+            Err(Refusal::Verdict { aside, .. }) => {
+                aside.iter().map(|(path, _)| path.as_path()).collect()
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// How many bytes they hold.
+    pub fn bytes(&self) -> u64 {
+        let parts = self.result.iter().flat_map(|made| made.copies.iter());
+        parts.flatten().map(|(part, _)| part.size).sum()
+    }
+}
+
+impl Tree {
+    /// Puts the new files of one content in the place of what is there, with the batch.
+    ///
+    /// # Errors
+    /// When something cannot be written.
+    pub fn place(
+        &mut self,
+        batch: &mut Batch,
+        desired: &Desired,
+        done: &Done,
+        made: &Made,
+    ) -> Result<(), Failure> {
+        for (target, copies) in done.targets.iter().zip(&made.copies) {
+            self.place_copy(batch, desired, done, target.key, copies)?;
+        }
+        let key = (done.id, done.version);
+        if self.state.decrypt.verdicts.contains_key(&key) {
+            let gone = Verdict {
+                id: done.id,
+                version: done.version,
+                gone: true,
+                ..Verdict::default()
+            };
+            self.stage(batch, DecryptFact::Verdict(gone));
+        }
+        if let Some((class, cause)) = &made.remark {
+            self.problems.push(Problem {
+                class: (*class).into(),
+                file: Some(done.id),
+                version: Some(done.version),
+                collection: Some(done.targets[0].key.0),
+                path: self.state.decrypt.path(done.targets[0].key, 0),
+                cause: cause.clone(),
+                hint:
+                    "look at it in one of Ente's apps, and upload it again if it is not well there"
+                        .into(),
+                ..problem()
+            });
+        }
+        match &made.archive {
+            Some(archive) => {
+                let cause = made.remark.as_ref().map_or("", |(class, _)| class);
+                self.put_aside(batch, key, archive, ARCHIVE, cause)
+            }
+            None => self.clear_aside(batch, key),
+        }
+    }
+
+    fn place_copy(
+        &mut self,
+        batch: &mut Batch,
+        desired: &Desired,
+        done: &Done,
+        key: PlacementKey,
+        copies: &[(Part, PathBuf)],
+    ) -> Result<(), Failure> {
+        let old = self.placement(key);
+        if !old.parts.is_empty() {
+            let looks = self.looks(&old, None);
+            if !self.let_go(batch, &old, &looks, "replaced") {
+                return discard_all(copies);
+            }
+        }
+        let mut parts = Vec::new();
+        for (index, (part, from)) in copies.iter().enumerate() {
+            let parked = self.partial(&parked_name("new", key, index, Some(done.version)));
+            // A leftover under this name would be of a run that never recorded it.
+            fs::rename(from, &parked).map_err(|error| {
+                Failure::disk(format!("cannot write `{}`", parked.display()), &error)
+            })?;
+            parts.push((part.clone(), parked));
+        }
+        let linked = copies.iter().any(|(part, _)| part.how != "written");
+        let arrival = Arrival {
+            key,
+            version: Some(done.version),
+            n: old.n + 1,
+            parts,
+            sidecars: Vec::new(),
+            did: match (old.parts.is_empty(), linked) {
+                (false, _) => Did::Replaced,
+                (true, true) => Did::Linked,
+                (true, false) => Did::Written,
+            },
+        };
+        let name = desired.name(&self.state, key).unwrap_or_default();
+        if self.arrive(batch, &arrival, name) {
+            self.settle_sidecars(batch, &old);
+            return Ok(());
+        }
+        discard_all(&arrival.parts)
+    }
+
+    /// Sidecars stay with their parts when new content gives those other names; that of a part that is no more leaves.
+    fn settle_sidecars(&mut self, batch: &mut Batch, old: &Placement) {
+        let key = (old.collection, old.file);
+        let folder = self.folder(key.0);
+        let new = self.placement(key);
+        for (index, part) in old.parts.iter().enumerate() {
+            let name = new.parts.get(index).map(|part| part.name.as_str());
+            if name == Some(part.name.as_str()) {
+                continue;
+            }
+            let parked = self.park_sidecar(batch, (key.0, key.1, index), &folder, &part.name);
+            if let Some(parked) = parked {
+                self.carry_sidecar(batch, parked, &folder, name);
+            }
+        }
+    }
+
+    /// Records what was wrong with an object, and keeps its plaintext aside where there is some.
+    ///
+    /// # Errors
+    /// When something cannot be written.
+    pub fn judge(
+        &mut self,
+        batch: &mut Batch,
+        key: ContentKey,
+        collection: i64,
+        verdict: Verdict,
+        aside: Option<&(PathBuf, String)>,
+    ) -> Result<(), Failure> {
+        if let Some((path, extension)) = aside {
+            self.put_aside(batch, key, path, extension, &verdict.cause)?;
+        }
+        self.problems.push(judged(&verdict, collection));
+        self.stage(batch, DecryptFact::Verdict(verdict));
+        Ok(())
+    }
+
+    fn put_aside(
+        &mut self,
+        batch: &mut Batch,
+        key: ContentKey,
+        from: &Path,
+        extension: &str,
+        cause: &str,
+    ) -> Result<(), Failure> {
+        let dir = self.export.state_path("aside");
+        let path = format!("{}-{}{extension}", key.0, key.1);
+        let to = dir.join(&path);
+        // What lies there is of the same object: a run was stopped before it recorded it.
+        private_dir(&dir)
+            .and_then(|()| fs::rename(from, &to))
+            .and_then(|()| disk::sync_dir(&dir))
+            .map_err(|error| Failure::disk(format!("cannot write `{}`", to.display()), &error))?;
+        let fact = Aside {
+            id: key.0,
+            version: key.1,
+            path,
+            cause: cause.to_owned(),
+            gone: false,
+        };
+        self.stage(batch, DecryptFact::Aside(fact));
+        Ok(())
+    }
+
+    /// What was put aside is exported after all.
+    fn clear_aside(&mut self, batch: &mut Batch, key: ContentKey) -> Result<(), Failure> {
+        let Some(aside) = self.state.decrypt.asides.get(&key).cloned() else {
+            return Ok(());
+        };
+        let path = self.export.state_path("aside").join(&aside.path);
+        batch.drop_parked(path);
+        let gone = Aside {
+            gone: true,
+            ..aside
+        };
+        self.stage(batch, DecryptFact::Aside(gone));
+        Ok(())
+    }
+
+    /// Removes spooled objects whose plaintext is safe, and notes it.
+    ///
+    /// # Errors
+    /// When it cannot be noted.
+    pub fn drop_objects(&mut self, contents: &[ContentKey]) -> Result<(), Failure> {
+        if self.settings.keeps_objects {
+            return Ok(());
+        }
+        let mut facts = Vec::new();
+        for &content in contents {
+            let Some(fetch) = self.state.object(content).map(|object| object.fetch) else {
+                continue;
+            };
+            let path = self
+                .export
+                .state_path(&layout::object(content.0, content.1));
+            // A leftover object costs space, nothing else; it is tried again in the next run.
+            if let Err(error) = fs::remove_file(path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                continue;
+            }
+            facts.push(DecryptFact::Dropped(Dropped {
+                id: content.0,
+                version: content.1,
+                fetch,
+            }));
+        }
+        self.note(facts)
+    }
+
+    /// The content lies in the tree, or aside: its object is done with.
+    pub fn is_safe(&self, content: ContentKey, siblings: &[i64]) -> bool {
+        self.state.decrypt.asides.contains_key(&content)
+            || matches!(source(&self.state, content, siblings), Source::Placement(_))
+    }
+
+    /// The files of a placement, if all of them are as they were written.
+    pub fn intact(&self, key: PlacementKey) -> Option<Vec<(PathBuf, Part)>> {
+        let placement = self.placement(key);
+        let looks = self.looks(&placement, None);
+        let folder = self.folder(key.0);
+        let parts = placement.parts.iter();
+        looks.iter().all(|look| *look == Look::Ours).then(|| {
+            parts
+                .map(|part| (self.path(&folder, &part.name), part.clone()))
+                .collect()
+        })
+    }
+}
+
+/// A verdict as a problem.
+pub fn judged(verdict: &Verdict, collection: i64) -> Problem {
+    let hint = match verdict.class.as_str() {
+        "damaged" => format!(
+            "run the same commands again: the object is fetched once more; after that only `ente-pull --refetch {}` does",
+            verdict.id
+        ),
+        _ => format!(
+            "look at it in one of Ente's apps; the plaintext is kept in `.ente/aside`; `ente-pull --refetch {}` tries again",
+            verdict.id
+        ),
+    };
+    Problem {
+        class: verdict.class.clone(),
+        file: Some(verdict.id),
+        collection: Some(collection),
+        version: Some(verdict.version),
+        cause: verdict.cause.clone(),
+        hint,
+        ..problem()
+    }
+}
+
+fn discard_all<T>(parts: &[(T, PathBuf)]) -> Result<(), Failure> {
+    for (_, path) in parts {
+        fs::remove_file(path).map_err(|error| {
+            Failure::disk(format!("cannot remove `{}`", path.display()), &error)
+        })?;
+    }
+    Ok(())
+}

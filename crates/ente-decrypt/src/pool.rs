@@ -1,0 +1,311 @@
+//! Work under way: what is queued, what workers have, and the batch of what they made.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use ente_common::exit::Failure;
+use ente_common::id::Version;
+use ente_common::layout;
+use ente_common::manifest::facts::Verdict;
+use ente_common::manifest::{ContentKey, PlacementKey};
+
+use crate::content::{Done, Job, Refusal, Target, Work};
+use crate::open::undecryptable;
+use crate::place::{judged, sync_all};
+use crate::plan::{Source, lacks, source};
+use crate::run::Run;
+use crate::tree::Batch;
+
+/// A batch closes after so many files,
+pub(crate) const BATCH_FILES: usize = 64;
+/// so many bytes,
+const BATCH_BYTES: u64 = 64 << 20;
+/// or so long after its first file was ready.
+const BATCH_TIME: Duration = Duration::from_millis(200);
+/// How often to look whether the run is to stop.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Content that placements lack.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) id: i64,
+    pub(crate) version: Version,
+    pub(crate) keys: Vec<PlacementKey>,
+}
+
+/// Work under way.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) queue: VecDeque<Group>,
+    capacity: usize,
+    in_flight: usize,
+    done: Vec<Done>,
+    bytes: u64,
+    since: Option<Instant>,
+    /// Contents whose standing verdict was told in this run.
+    told: HashSet<ContentKey>,
+}
+
+impl Pool {
+    pub(crate) fn new(jobs: usize) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            // Workers go on while a batch is being committed.
+            capacity: 2 * jobs + BATCH_FILES,
+            in_flight: 0,
+            done: Vec::new(),
+            bytes: 0,
+            since: None,
+            told: HashSet::new(),
+        }
+    }
+
+    /// How many jobs workers may have before they hand one in.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.in_flight == 0
+    }
+
+    pub(crate) fn has_batch(&self) -> bool {
+        !self.done.is_empty()
+    }
+
+    /// The batch is to be closed.
+    pub(crate) fn is_due(&self) -> bool {
+        self.done.len() >= BATCH_FILES
+            || self.bytes >= BATCH_BYTES
+            || self
+                .since
+                .is_some_and(|since| since.elapsed() >= BATCH_TIME)
+    }
+
+    /// How long to wait for something to happen.
+    pub(crate) fn patience(&self) -> Duration {
+        let left = self
+            .since
+            .map(|since| BATCH_TIME.saturating_sub(since.elapsed()));
+        left.unwrap_or(TICK)
+    }
+
+    /// Takes back what a worker made.
+    pub(crate) fn hand_in(&mut self, done: Done) {
+        self.in_flight -= 1;
+        self.bytes += done.bytes();
+        self.done.push(done);
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Starts nothing more.
+    pub(crate) fn give_up(&mut self) {
+        self.queue.clear();
+    }
+
+    fn take_batch(&mut self) -> Vec<Done> {
+        self.bytes = 0;
+        self.since = None;
+        std::mem::take(&mut self.done)
+    }
+}
+
+impl Run<'_> {
+    /// Hands queued work to the workers as far as they have room.
+    pub(crate) fn start_jobs(&mut self, to_do: &Sender<Job>) -> Result<(), Failure> {
+        while self.pool.in_flight < self.pool.capacity {
+            let Some(group) = self.pool.queue.pop_front() else {
+                break;
+            };
+            let id = group.id;
+            match self.job(group)? {
+                Some(job) => {
+                    self.pool.in_flight += 1;
+                    // There is room for it, and workers stay as long as this end does.
+                    let _ = to_do.send(job);
+                }
+                None => {
+                    self.tell_problems()?;
+                    self.group_done(id)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a worker needs to make content; `None` where it cannot be made now.
+    fn job(&mut self, group: Group) -> Result<Option<Job>, Failure> {
+        let Group {
+            id,
+            version,
+            mut keys,
+        } = group;
+        let content = (id, version);
+        loop {
+            let (state, desired) = (&self.tree.state, &self.desired);
+            keys.retain(|key| lacks(state, desired, *key) == Some(version));
+            let Some(&first) = keys.first() else {
+                return Ok(None);
+            };
+            let work = match source(state, content, self.siblings.of(id)) {
+                Source::Placement(from) => {
+                    self.begin_writing_content()?;
+                    match self.tree.intact(from) {
+                        Some(parts) => Work::Link {
+                            source: from,
+                            parts,
+                        },
+                        None => {
+                            self.let_go(from)?;
+                            keys.push(from);
+                            keys.sort_unstable();
+                            continue;
+                        }
+                    }
+                }
+                Source::Object => {
+                    self.begin_writing_content()?;
+                    match self.library.sealed(&self.tree.state, first) {
+                        Ok(sealed) => Work::Decrypt {
+                            object: self.tree.export.state_path(&layout::object(id, version)),
+                            size: self
+                                .tree
+                                .state
+                                .pull
+                                .files
+                                .get(&first)
+                                .and_then(|file| file.size),
+                            sealed,
+                        },
+                        Err(cause) => {
+                            let problem = undecryptable(first.0, Some(id), cause);
+                            self.tree.problems.push(problem);
+                            return Ok(None);
+                        }
+                    }
+                }
+                Source::Refused => {
+                    let verdict = state.decrypt.verdicts.get(&content);
+                    if let Some(verdict) = verdict
+                        && self.pool.told.insert(content)
+                    {
+                        let problem = judged(verdict, first.0);
+                        self.tree.problems.push(problem);
+                    }
+                    return Ok(None);
+                }
+                Source::Nowhere => return Ok(None),
+            };
+            let targets = keys.iter().map(|key| self.target(*key)).collect();
+            return Ok(Some(Job {
+                id,
+                version,
+                targets,
+                work,
+                link: self.tree.settings.link,
+            }));
+        }
+    }
+
+    fn target(&self, key: PlacementKey) -> Target {
+        let name = self.desired.name(&self.tree.state, key).unwrap_or_default();
+        let mtime = self.tree.settings.mtime.pick(name.taken, name.modified);
+        Target { key, mtime }
+    }
+
+    /// A placement whose files are no longer what was written there gives them up.
+    fn let_go(&mut self, key: PlacementKey) -> Result<(), Failure> {
+        let mut batch = Batch::default();
+        let placement = self.tree.placement(key);
+        let looks = self.tree.looks(&placement, None);
+        self.tree.let_go(&mut batch, &placement, &looks, "replaced");
+        self.tree.commit(batch)?;
+        self.tell_problems()
+    }
+
+    /// Makes everything that workers handed in durable, records it, gives it its place; then prints what rests on it.
+    pub(crate) fn close_batch(&mut self) -> Result<(), Failure> {
+        let mut dones = self.pool.take_batch();
+        sync_all(dones.iter().flat_map(Done::files))?;
+        let mut batch = Batch::default();
+        let mut failure = None;
+        let mut safe = Vec::new();
+        for done in &mut dones {
+            let content = (done.id, done.version);
+            let collection = done.targets[0].key.0;
+            match &done.result {
+                Ok(made) => {
+                    self.tree.place(&mut batch, &self.desired, done, made)?;
+                    self.counts.bytes += done.bytes();
+                    self.progress.file();
+                    safe.push(content);
+                }
+                Err(Refusal::Undecryptable(cause)) => {
+                    let problem = undecryptable(collection, Some(done.id), cause.clone());
+                    self.tree.problems.push(problem);
+                    self.progress.failed();
+                }
+                Err(Refusal::Verdict {
+                    class,
+                    cause,
+                    blake3,
+                    aside,
+                }) => {
+                    let verdict = Verdict {
+                        id: done.id,
+                        version: done.version,
+                        fetch: self
+                            .tree
+                            .state
+                            .object(content)
+                            .map_or(0, |object| object.fetch),
+                        class: (*class).to_owned(),
+                        cause: cause.clone(),
+                        blake3: blake3.clone(),
+                        gone: false,
+                    };
+                    self.pool.told.insert(content);
+                    self.tree
+                        .judge(&mut batch, content, collection, verdict, aside.as_ref())?;
+                    self.progress.failed();
+                    safe.push(content);
+                }
+                Err(Refusal::SourceChanged(key)) => {
+                    let placement = self.tree.placement(*key);
+                    let looks = self.tree.looks(&placement, None);
+                    self.tree.let_go(&mut batch, &placement, &looks, "damaged");
+                    let keys = done.targets.iter().map(|target| target.key);
+                    self.pool.queue.push_back(Group {
+                        id: done.id,
+                        version: done.version,
+                        keys: keys.chain([*key]).collect(),
+                    });
+                }
+                Err(Refusal::Interrupted) => {}
+                Err(Refusal::Disk(error)) => {
+                    let what = "cannot write a file of the export";
+                    failure = failure.or(Some(Failure::disk(what, error)));
+                }
+            }
+        }
+        if !batch.is_empty() {
+            self.tree.commit(batch)?;
+        }
+        safe.retain(|content| self.tree.is_safe(*content, self.siblings.of(content.0)));
+        self.tree.drop_objects(&safe)?;
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        self.tell_problems()?;
+        for done in dones {
+            if !matches!(
+                done.result,
+                Err(Refusal::SourceChanged(_) | Refusal::Interrupted)
+            ) {
+                self.group_done(done.id)?;
+            }
+        }
+        Ok(())
+    }
+}

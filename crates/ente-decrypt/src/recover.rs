@@ -1,0 +1,283 @@
+//! What a killed run left in `partial/`: finished where the facts were written, undone where they were not. The table is in section 5 of
+//! `docs/formats/manifest.md`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ente_common::disk;
+use ente_common::exit::Failure;
+use ente_common::id::Version;
+use ente_common::manifest::facts::{Part, Placement};
+use ente_common::manifest::{Export, PlacementKey};
+use ente_common::record::Problem;
+
+use crate::tree::{Batch, Tree, problem};
+
+/// Something of ours that waits in `partial/`.
+#[derive(Debug, PartialEq, Eq)]
+enum Left {
+    /// A file that was being written.
+    Half(PathBuf),
+    /// The folder of an album on its way to another name.
+    Album(PathBuf, i64),
+    /// New content of a part.
+    New(PathBuf, PartOf),
+    /// A part on its way to another place.
+    Old(PathBuf, PartOf),
+}
+
+/// Which part of which content of which placement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PartOf {
+    key: PlacementKey,
+    index: usize,
+    version: Version,
+}
+
+impl Left {
+    fn parse(path: PathBuf) -> Option<Self> {
+        let name = path.file_name()?.to_str()?;
+        let (kind, rest) = name.split_once('-')?;
+        let part = || {
+            let mut fields = rest.split('-');
+            let part = PartOf {
+                key: (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?),
+                index: fields.next()?.parse().ok()?,
+                version: fields.next()?.parse().ok()?,
+            };
+            fields.next().is_none().then_some(part)
+        };
+        match kind {
+            "tmp" => Some(Self::Half(path)),
+            "album" => {
+                let collection = rest.parse().ok()?;
+                Some(Self::Album(path, collection))
+            }
+            "new" => part().map(|part| Self::New(path, part)),
+            "old" => part().map(|part| Self::Old(path, part)),
+            _ => None,
+        }
+    }
+
+    /// Folders first, so that paths lead somewhere; then new content, before old content looks for a free place.
+    fn rank(&self) -> (u8, PathBuf) {
+        match self {
+            Self::Half(path) => (0, path.clone()),
+            Self::Album(path, _) => (1, path.clone()),
+            Self::New(path, _) => (2, path.clone()),
+            Self::Old(path, _) => (3, path.clone()),
+        }
+    }
+}
+
+fn left(export: &Export) -> Vec<Left> {
+    let Ok(entries) = fs::read_dir(export.state_path("partial")) else {
+        return Vec::new();
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut left: Vec<Left> = paths.filter_map(Left::parse).collect();
+    left.sort_by_key(Left::rank);
+    left
+}
+
+/// A killed run left something to recover.
+pub fn is_needed(export: &Export) -> bool {
+    !left(export).is_empty()
+}
+
+impl Tree {
+    /// Puts everything that a killed run left where the facts say it belongs.
+    ///
+    /// # Errors
+    /// When something cannot be written.
+    pub fn recover(&mut self) -> Result<(), Failure> {
+        let mut batch = Batch::default();
+        for left in left(&self.export) {
+            match left {
+                Left::Half(path) => remove(&path)?,
+                Left::Album(path, collection) => self.finish_album(&path, collection)?,
+                Left::New(path, part) => match self.home(part.key, part, &path, true) {
+                    Some(home) => batch.carry(path, home),
+                    None => remove(&path)?,
+                },
+                Left::Old(path, part) => self.finish_old(&mut batch, path, part)?,
+            }
+            // Each is put in place before the next one looks for a free path.
+            self.commit(std::mem::take(&mut batch))?;
+        }
+        Ok(())
+    }
+
+    fn finish_old(
+        &mut self,
+        batch: &mut Batch,
+        path: PathBuf,
+        part: PartOf,
+    ) -> Result<(), Failure> {
+        let others: Vec<PlacementKey> = self
+            .state
+            .decrypt
+            .placements
+            .keys()
+            .copied()
+            .filter(|key| key.1 == part.key.1 && *key != part.key)
+            .collect();
+        let mut keys = std::iter::once(part.key).chain(others);
+        if let Some(home) = keys.find_map(|key| self.home(key, part, &path, false)) {
+            batch.carry(path, home);
+            return Ok(());
+        }
+        let trashed = self.state.decrypt.trash.values().find(|trash| {
+            (trash.file, trash.part, trash.version) == (part.key.1, part.index, Some(part.version))
+                && fs::symlink_metadata(self.trash(&trash.path)).is_err()
+        });
+        if let Some(trash) = trashed {
+            let to = self.trash(&trash.path);
+            batch.carry(path, to);
+            return Ok(());
+        }
+        // It has no place any more: what replaced it is there, or it was to be deleted.
+        let (metadata, blake3) = measure(&path).map_err(|error| cannot(&path, &error))?;
+        let recorded = self.placement(part.key);
+        let name = match recorded.parts.get(part.index) {
+            Some(part) => part.name.clone(),
+            None => format!("{}-{}", part.key.1, part.version),
+        };
+        let mut parts = vec![Part::default(); part.index];
+        parts.push(Part {
+            name,
+            size: metadata.len(),
+            blake3,
+            mtime: disk::mtime_us(&metadata),
+            how: String::new(),
+        });
+        let placement = Placement {
+            // Nobody knows whether it is whole, so it is kept for the user, not for restoring.
+            version: None,
+            parts,
+            ..recorded
+        };
+        self.discard(batch, &placement, part.index, "replaced", path, None);
+        Ok(())
+    }
+
+    /// The path at which a part of this placement is recorded, if nothing lies there.
+    fn home(&self, key: PlacementKey, of: PartOf, parked: &Path, is_new: bool) -> Option<PathBuf> {
+        let placement = self.state.decrypt.placements.get(&key)?;
+        let part = placement.parts.get(of.index)?;
+        let metadata = fs::symlink_metadata(parked).ok()?;
+        let fits = placement.version == Some(of.version) && metadata.len() == part.size;
+        // New content that the facts do not tell of yet may bear another time; it is made again.
+        let is_recorded = !is_new || disk::mtime_us(&metadata) == part.mtime;
+        let path = self.path(&self.folder(key.0), &part.name);
+        (fits && is_recorded && fs::symlink_metadata(&path).is_err()).then_some(path)
+    }
+
+    fn finish_album(&mut self, parked: &Path, collection: i64) -> Result<(), Failure> {
+        let folder = self.folder(collection);
+        if folder.is_empty() {
+            self.problems.push(stranded(parked));
+            return Ok(());
+        }
+        let to = self.export.dir().join(&folder);
+        match disk::rename_new(parked, &to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                merge(parked, &to).map_err(|error| cannot(parked, &error))?;
+                if parked.exists() {
+                    self.problems.push(stranded(parked));
+                }
+            }
+            Err(error) => return Err(cannot(parked, &error)),
+        }
+        disk::sync_parent(&to).map_err(|error| cannot(&to, &error))
+    }
+}
+
+/// Moves what is in one folder into another, but for what is in the way there.
+fn merge(from: &Path, to: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(to)?.is_dir() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        match disk::rename_new(&entry.path(), &target) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if entry.file_type()?.is_dir() {
+                    merge(&entry.path(), &target)?;
+                }
+            }
+            result => result?,
+        }
+    }
+    match fs::remove_dir(from) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        result => result,
+    }
+}
+
+fn stranded(parked: &Path) -> Problem {
+    Problem {
+        class: "stranded".into(),
+        cause: format!(
+            "`{}` was left by a run that was stopped, and its place is taken",
+            parked.display()
+        ),
+        hint: "move what is in it to where you want it".into(),
+        ..problem()
+    }
+}
+
+fn measure(path: &Path) -> io::Result<(fs::Metadata, String)> {
+    let file = fs::File::open(path)?;
+    let metadata = file.metadata()?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file)?;
+    Ok((metadata, hasher.finalize().to_hex().to_string()))
+}
+
+fn remove(path: &Path) -> Result<(), Failure> {
+    fs::remove_file(path).map_err(|error| cannot(path, &error))
+}
+
+fn cannot(path: &Path, error: &io::Error) -> Failure {
+    Failure::disk(format!("cannot recover `{}`", path.display()), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_ours_is_recognised() {
+        let version = "7f94edcecfcc66ad".parse().unwrap();
+        let part = PartOf {
+            key: (13, 101),
+            index: 1,
+            version,
+        };
+        let path = PathBuf::from;
+        let rows = [
+            ("p/tmp-3", Some(Left::Half(path("p/tmp-3")))),
+            ("p/album-13", Some(Left::Album(path("p/album-13"), 13))),
+            (
+                "p/new-13-101-1-7f94edcecfcc66ad",
+                Some(Left::New(path("p/new-13-101-1-7f94edcecfcc66ad"), part)),
+            ),
+            (
+                "p/old-13-101-1-7f94edcecfcc66ad",
+                Some(Left::Old(path("p/old-13-101-1-7f94edcecfcc66ad"), part)),
+            ),
+            ("p/old-13-101-1-7f94edcecfcc66ad-x", None),
+            ("p/old-13-101-7f94edcecfcc66ad", None),
+            ("p/get-101-7f94edcecfcc66ad", None),
+            ("p/sidecar-13-101-0", None),
+            ("p/notes", None),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(Left::parse(path(name)), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,784 @@
+//! One run: what is surveyed, done and printed in which order, alone or while records come in.
+//!
+//! This thread alone changes the tree and its facts. Workers make files and hand them over; a batch of them is synced, recorded and given its
+//! place at once; then the records that rest on it are printed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::BufRead;
+
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use ente_common::cli::Io;
+use ente_common::exit::{Exit, Failure};
+use ente_common::keystore::KeysFile;
+use ente_common::manifest::facts::PullFact;
+use ente_common::manifest::journal::Follow;
+use ente_common::manifest::state::{DecryptState, MetaState, PullState, VerifyState};
+use ente_common::manifest::{ContentKey, Export, Journal, PlacementKey, State, private_dir};
+use ente_common::naming::MAX_NAME_BYTES;
+use ente_common::record::{
+    Begin, Expect, Input, Problem, Record, RecordError, Scope, path_to_value, run_id,
+};
+use ente_common::ui::{Progress, human_bytes, human_count};
+use serde_json::{Value, json};
+
+use crate::content::{Done, Job, Workshop};
+use crate::desired::{Desired, Stale};
+use crate::listing::{self, begin_of, end_of, print};
+use crate::open::Library;
+use crate::plan::{Siblings, Structure, lacks, structure};
+use crate::pool::{BATCH_FILES, Group, Pool};
+use crate::records::{annotate, annotate_collection, pending};
+use crate::settings::{Settings, longest_name};
+use crate::tree::{Did, Tree, words};
+use crate::{Args, NAME, recover};
+
+/// Files that wait for content before more records are read.
+const MAX_WAITING: usize = 512;
+/// Problems that are shown to whoever watches; the others are counted.
+const SHOWN_PROBLEMS: u64 = 20;
+
+/// A file with work under way.
+#[derive(Debug, Default)]
+struct Waiting {
+    groups: usize,
+    records: Vec<Record>,
+}
+
+/// What comes from the stage before.
+enum Event {
+    Record(Record),
+    Over(Ended),
+}
+
+/// How the input ended.
+#[derive(Default)]
+struct Ended {
+    end: Option<Record>,
+    problems: u64,
+    findings: u64,
+    error: Option<RecordError>,
+}
+
+/// What a run did.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Placements with new content.
+    pub written: u64,
+    /// Plain bytes decrypted.
+    pub bytes: u64,
+    linked: u64,
+    moved: u64,
+    restored: u64,
+    removed: u64,
+    problems: u64,
+}
+
+impl Counts {
+    /// Counts what was done for one placement.
+    pub fn count(&mut self, did: Did) {
+        let counter = match did {
+            Did::Written | Did::Replaced => &mut self.written,
+            Did::Linked => &mut self.linked,
+            Did::Moved => &mut self.moved,
+            Did::Restored => &mut self.restored,
+            Did::Trashed | Did::Deleted => &mut self.removed,
+        };
+        *counter += 1;
+    }
+
+    fn to_value(&self) -> Value {
+        json!({
+            "written": self.written,
+            "bytes": self.bytes,
+            "linked": self.linked,
+            "moved": self.moved,
+            "restored": self.restored,
+            "removed": self.removed,
+            "problems": self.problems,
+        })
+    }
+}
+
+/// A run of the tool.
+pub struct Run<'a> {
+    args: &'a Args,
+    pub(crate) io: &'a mut Io,
+    scope: Scope,
+    run: String,
+    pub(crate) tree: Tree,
+    pub(crate) library: Library,
+    follow: Follow,
+    /// Length of `decrypt.jsonl` when it was read.
+    read_bytes: u64,
+    pub(crate) desired: Desired,
+    /// Steps that are still to be done.
+    rest: Structure,
+    pub(crate) siblings: Siblings,
+    /// Problems of titles that could not be read, until they are told.
+    unread: Vec<Problem>,
+    surveyed: bool,
+    /// Records that wait for the survey.
+    held: Vec<Record>,
+    /// The end of a round of `--watch` that waits for the work before it.
+    round: Option<Record>,
+    /// What is pending in the manifest was queued too.
+    is_last: bool,
+    pub(crate) pool: Pool,
+    /// Files with work under way, and the records that wait for it.
+    waiting: HashMap<i64, Waiting>,
+    pub(crate) counts: Counts,
+    pub(crate) progress: Progress,
+}
+
+impl<'a> Run<'a> {
+    /// A run over `export`; `begin` is that of the records, where there are any.
+    pub fn new(
+        args: &'a Args,
+        io: &'a mut Io,
+        export: Export,
+        keys: KeysFile,
+        begin: Option<Begin>,
+    ) -> Self {
+        let now = (io.clock)();
+        let expect = begin
+            .as_ref()
+            .map_or(Expect::default(), |begin| begin.expect);
+        let settings = Settings::new(&State::default(), None, None, None, || MAX_NAME_BYTES);
+        Self {
+            scope: begin.as_ref().map_or(Scope::All, |begin| begin.scope),
+            run: begin.as_ref().map_or_else(
+                || run_id(now, std::process::id()),
+                |begin| begin.run.clone(),
+            ),
+            progress: io.ui.progress("decrypting", expect.files, expect.bytes),
+            library: Library::new(keys, export.clone()),
+            follow: Follow::new::<PullFact>(&export.state_dir()),
+            tree: Tree::new(export, State::default(), settings, date_of(now)),
+            args,
+            io,
+            read_bytes: 0,
+            desired: Desired::default(),
+            rest: Structure::default(),
+            siblings: Siblings::default(),
+            unread: Vec::new(),
+            surveyed: false,
+            held: Vec::new(),
+            round: None,
+            is_last: false,
+            pool: Pool::new(args.jobs()),
+            waiting: HashMap::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Does the run.
+    ///
+    /// # Errors
+    /// With what ended it; what was recorded stays, and the next run goes on from there.
+    pub fn run<R>(mut self, input: Option<Input<R>>) -> Result<Exit, Failure>
+    where
+        R: BufRead + Send + 'static,
+    {
+        let scope = self.args.dry_run.then_some("listing");
+        let begin = match &input {
+            Some(input) => begin_of(input.begin_record(), scope),
+            None => begin_of(&self.own_begin().to_record(), scope),
+        };
+        print(self.io, &begin)?;
+        let events = match input {
+            Some(input) => events_of(input),
+            None => no_events(),
+        };
+        if self.args.dry_run {
+            return self.dry_run(&events);
+        }
+        let result = self.work(&events);
+        self.progress.finish();
+        let ended = result?;
+        if self.tree.is_writing() {
+            self.tree.sweep();
+        }
+        self.finish(ended)
+    }
+
+    fn own_begin(&self) -> Begin {
+        Begin {
+            tool: NAME.into(),
+            run: self.run.clone(),
+            scope: Scope::All,
+            export: path_to_value(self.tree.export.dir()),
+            account: self.tree.export.about().account.clone(),
+            expect: Expect::default(),
+        }
+    }
+
+    /// Starts the workers and goes through everything that comes in.
+    fn work(&mut self, events: &Receiver<Event>) -> Result<Ended, Failure> {
+        let (to_do, jobs) = bounded::<Job>(self.pool.capacity());
+        let (hand_over, results) = bounded::<Done>(self.pool.capacity());
+        let workshop = Workshop::new(
+            self.tree.partial(""),
+            self.io.interrupt.clone(),
+            self.progress.clone(),
+        );
+        std::thread::scope(|scope| {
+            for _ in 0..self.args.jobs() {
+                let (jobs, hand_over, workshop) = (jobs.clone(), hand_over.clone(), &workshop);
+                scope.spawn(move || {
+                    for job in jobs {
+                        if hand_over.send(workshop.run(job)).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            // The workers go when this thread lets go of the other end.
+            let to_do = to_do;
+            let result = self.stream(events, &to_do, &results);
+            if result.is_err() {
+                workshop.stop();
+            }
+            result
+        })
+    }
+
+    /// Takes records in and results back until the input is over and all work is done.
+    fn stream(
+        &mut self,
+        events: &Receiver<Event>,
+        to_do: &Sender<Job>,
+        results: &Receiver<Done>,
+    ) -> Result<Ended, Failure> {
+        let mut ended: Option<Ended> = None;
+        let nothing = never();
+        loop {
+            if self.io.interrupt.is_set() {
+                self.pool.give_up();
+            }
+            self.start_jobs(to_do)?;
+            let is_idle = self.pool.is_idle();
+            // Whatever could still join the batch is not in sight.
+            if self.pool.is_due() || (is_idle && events.is_empty() && self.pool.has_batch()) {
+                self.close_batch()?;
+                continue;
+            }
+            if is_idle && self.io.interrupt.is_set() {
+                return Ok(ended.unwrap_or_default());
+            }
+            if is_idle && (ended.is_some() || self.round.is_some()) {
+                let is_whole = ended.as_ref().is_none_or(|ended| ended.end.is_some());
+                if !self.is_over(is_whole)? {
+                    continue;
+                }
+                match (self.round.take(), ended.take()) {
+                    (Some(round), none) => {
+                        ended = none;
+                        self.end_round(&round)?;
+                    }
+                    (None, Some(ended)) => return Ok(ended),
+                    (None, None) => {}
+                }
+                continue;
+            }
+            let has_room =
+                ended.is_none() && self.round.is_none() && self.waiting.len() < MAX_WAITING;
+            select! {
+                recv(if has_room { events } else { &nothing }) -> event => match event {
+                    Ok(Event::Record(record)) => self.take_in(record, events, &mut ended)?,
+                    Ok(Event::Over(over)) => ended = Some(over),
+                    Err(_) => ended = Some(Ended::default()),
+                },
+                recv(results) -> done => {
+                    if let Ok(done) = done {
+                        self.pool.hand_in(done);
+                    }
+                }
+                default(self.pool.patience()) => {}
+            }
+        }
+    }
+
+    /// The work that the input brought is done. With scope `all` what else is pending comes next: false while there is such.
+    fn is_over(&mut self, is_whole: bool) -> Result<bool, Failure> {
+        if self.is_last {
+            return Ok(true);
+        }
+        self.is_last = true;
+        if !is_whole && !self.surveyed {
+            // The stage before stopped before it told of a file: there is nothing to go by.
+            return self.release_held().map(|()| true);
+        }
+        self.begin_work()?;
+        if is_whole && self.scope == Scope::All {
+            self.catch_up()?;
+            self.queue_all();
+        }
+        Ok(false)
+    }
+
+    /// A round of `--watch` is over: its record says that all before it is done. The next one is surveyed anew.
+    fn end_round(&mut self, record: &Record) -> Result<(), Failure> {
+        self.print_left()?;
+        self.tree.sync()?;
+        print(self.io, record)?;
+        self.surveyed = false;
+        self.is_last = false;
+        Ok(())
+    }
+
+    /// Queues everything that lacks content.
+    fn queue_all(&mut self) {
+        let mut groups: BTreeMap<ContentKey, Vec<PlacementKey>> = BTreeMap::new();
+        for &key in self.tree.state.pull.files.keys() {
+            if let Some(version) = lacks(&self.tree.state, &self.desired, key) {
+                groups.entry((key.1, version)).or_default().push(key);
+            }
+        }
+        for ((id, version), keys) in groups {
+            self.queue(Group { id, version, keys });
+        }
+    }
+
+    fn queue(&mut self, group: Group) {
+        self.waiting.entry(group.id).or_default().groups += 1;
+        self.pool.queue.push_back(group);
+    }
+
+    /// Loads the facts, reads what is new in the listing, plans.
+    fn survey(&mut self) -> Result<(), Failure> {
+        let state_dir = self.tree.export.state_dir();
+        self.follow = Follow::new::<PullFact>(&state_dir);
+        let mut pull = PullState::default();
+        self.follow.catch_up(|fact| pull.apply(fact))?;
+        self.read_bytes = journal_bytes(&self.tree.export);
+        let state = State {
+            pull,
+            decrypt: DecryptState::load(&state_dir)?,
+            meta: MetaState::load(&state_dir)?,
+            verify: VerifyState::load(&state_dir)?,
+        };
+        let (args, dir) = (self.args, self.tree.export.dir().to_owned());
+        let settings = Settings::new(&state, args.mtime, args.link, args.on_remove, || {
+            longest_name(&dir)
+        });
+        self.library.reload();
+        self.unread.clear();
+        let titles = self
+            .library
+            .titles(&state, &Stale::of(&state), &mut self.unread);
+        self.desired = Desired::new(&state, &titles, settings.name_bytes);
+        self.rest = structure(&state, &self.desired, &settings);
+        self.siblings = Siblings::new(&state);
+        self.tree.reload(state, settings);
+        self.surveyed = true;
+        Ok(())
+    }
+
+    /// Surveys, recovers what a killed run left, commits the names; with scope `all` does all steps that need no content. Once a round.
+    fn begin_work(&mut self) -> Result<(), Failure> {
+        if self.surveyed {
+            return Ok(());
+        }
+        self.survey()?;
+        let is_new = !self.desired.is_empty() || self.tree.settings.changed();
+        let has_steps = self.scope == Scope::All && !self.rest.is_empty();
+        if is_new || has_steps || recover::is_needed(&self.tree.export) {
+            self.begin_writing()?;
+            self.restructure(&BTreeSet::new())?;
+        }
+        if self.scope == Scope::All {
+            let unread = std::mem::take(&mut self.unread);
+            self.tree.problems.extend(unread);
+        }
+        self.tell_problems()?;
+        self.release_held()
+    }
+
+    fn release_held(&mut self) -> Result<(), Failure> {
+        for mut record in std::mem::take(&mut self.held) {
+            self.name_collection(&mut record);
+            print(self.io, &record)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the lock at the first write. Facts that came since the survey, or that recovering changed, are surveyed again.
+    pub(crate) fn begin_writing(&mut self) -> Result<(), Failure> {
+        if self.tree.is_writing() {
+            return Ok(());
+        }
+        let export = &self.tree.export;
+        let now = (self.io.clock)();
+        let lock = export.lock(NAME, &self.run, now, self.args.break_lock)?;
+        private_dir(&export.state_path("partial"))
+            .map_err(|error| Failure::disk("cannot make `.ente/partial`", &error))?;
+        let is_stale = journal_bytes(export) != self.read_bytes;
+        let has_left = recover::is_needed(export);
+        let journal = Journal::open(&export.state_dir(), "decrypt")?;
+        self.tree.begin_writing(journal, lock);
+        if is_stale {
+            self.survey()?;
+        }
+        if has_left {
+            self.tree.recover()?;
+            self.survey()?;
+        }
+        Ok(())
+    }
+
+    /// As [`begin_writing`](Self::begin_writing), with what a newer survey finds to be done first.
+    pub(crate) fn begin_writing_content(&mut self) -> Result<(), Failure> {
+        if self.tree.is_writing() {
+            return Ok(());
+        }
+        self.begin_writing()?;
+        self.restructure(&BTreeSet::new())
+    }
+
+    /// Does the planned steps: all, or with scope `only` those about `chosen`.
+    fn restructure(&mut self, chosen: &BTreeSet<PlacementKey>) -> Result<(), Failure> {
+        let plan = match self.scope {
+            Scope::All => std::mem::take(&mut self.rest),
+            _ => self.rest.take(&self.tree.state, &self.desired, chosen),
+        };
+        let is_new = !self.desired.is_empty() || self.tree.settings.changed();
+        if plan.is_empty() && !is_new {
+            return Ok(());
+        }
+        self.begin_writing()?;
+        self.tree.restructure(&self.desired, &plan)?;
+        self.desired.settle(&self.tree.state);
+        self.tell_problems()
+    }
+
+    /// Takes in what the stage before stored since. Its next listing waits for the next round.
+    fn catch_up(&mut self) -> Result<(), Failure> {
+        let pull = &mut self.tree.state.pull;
+        self.follow.catch_up(|fact| {
+            if matches!(fact, PullFact::Object(_)) {
+                pull.apply(fact);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Takes in a record, and those that came with it.
+    fn take_in(
+        &mut self,
+        record: Record,
+        events: &Receiver<Event>,
+        ended: &mut Option<Ended>,
+    ) -> Result<(), Failure> {
+        let mut records = vec![record];
+        let ends_round = |record: &Record| record.kind() == "round";
+        while records.len() < BATCH_FILES && ended.is_none() && !records.iter().any(ends_round) {
+            match events.try_recv() {
+                Ok(Event::Record(record)) => records.push(record),
+                Ok(Event::Over(over)) => *ended = Some(over),
+                Err(_) => break,
+            }
+        }
+        let mut files = Vec::new();
+        for mut record in records {
+            match record.kind() {
+                "file" => files.push(record),
+                "collection" if self.surveyed => {
+                    self.name_collection(&mut record);
+                    print(self.io, &record)?;
+                }
+                "collection" => self.held.push(record),
+                "round" => self.round = Some(record),
+                _ => print(self.io, &record)?,
+            }
+        }
+        self.take_files(files)
+    }
+
+    fn take_files(&mut self, records: Vec<Record>) -> Result<(), Failure> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.begin_work()?;
+        self.catch_up()?;
+        let keys_of = |record: &Record| -> Vec<PlacementKey> {
+            let Some(id) = record.int("id") else {
+                return Vec::new();
+            };
+            let collections = record.placement_collections().into_iter();
+            collections.map(|collection| (collection, id)).collect()
+        };
+        if self.scope == Scope::Only {
+            let chosen: BTreeSet<_> = records.iter().flat_map(keys_of).collect();
+            self.restructure(&chosen)?;
+            let (told, unread) =
+                std::mem::take(&mut self.unread)
+                    .into_iter()
+                    .partition(|problem| {
+                        let key = problem.collection.zip(problem.file);
+                        key.is_none_or(|key| chosen.contains(&key))
+                    });
+            self.unread = unread;
+            self.tree.problems.extend::<Vec<_>>(told);
+            self.tell_problems()?;
+        }
+        for record in records {
+            let mut groups: BTreeMap<ContentKey, Vec<PlacementKey>> = BTreeMap::new();
+            for key in keys_of(&record) {
+                if let Some(version) = lacks(&self.tree.state, &self.desired, key) {
+                    groups.entry((key.1, version)).or_default().push(key);
+                }
+            }
+            for ((id, version), keys) in groups {
+                self.queue(Group { id, version, keys });
+            }
+            match record.int("id").and_then(|id| self.waiting.get_mut(&id)) {
+                Some(waiting) => waiting.records.push(record),
+                None => self.print_file(record)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn print_file(&mut self, mut record: Record) -> Result<(), Failure> {
+        annotate(&mut self.tree, &mut record, &mut self.counts);
+        print(self.io, &record)
+    }
+
+    /// One group of a file is done: when it was the last, what waited for the file is printed.
+    pub(crate) fn group_done(&mut self, id: i64) -> Result<(), Failure> {
+        let Some(waiting) = self.waiting.get_mut(&id) else {
+            return Ok(());
+        };
+        waiting.groups -= 1;
+        if waiting.groups > 0 {
+            return Ok(());
+        }
+        let waiting = self.waiting.remove(&id).unwrap_or_default();
+        let is_named = !waiting.records.is_empty();
+        for record in waiting.records {
+            self.print_file(record)?;
+        }
+        if is_named {
+            Ok(())
+        } else {
+            self.print_pending(id)
+        }
+    }
+
+    /// Prints a record of our own about a file that something was done for.
+    fn print_pending(&mut self, id: i64) -> Result<(), Failure> {
+        let collections = self.siblings.of(id);
+        let mut keys = collections.iter().map(|&collection| (collection, id));
+        if !keys.any(|key| self.tree.did.contains_key(&key)) {
+            return Ok(());
+        }
+        let record = pending(
+            &mut self.tree,
+            &mut self.library,
+            &self.siblings,
+            id,
+            &mut self.counts,
+        );
+        print(self.io, &record)
+    }
+
+    fn name_collection(&mut self, record: &mut Record) {
+        let fact = record
+            .int("id")
+            .and_then(|id| self.tree.state.pull.collections.get(&id));
+        let opened = fact.and_then(|fact| self.library.collection(fact).ok());
+        let name = opened
+            .as_ref()
+            .map(|opened| opened.collection.folder_title());
+        annotate_collection(&self.tree.state, name, record);
+    }
+
+    /// Prints the problems that were met; shows them where nobody reads records.
+    pub(crate) fn tell_problems(&mut self) -> Result<(), Failure> {
+        for problem in std::mem::take(&mut self.tree.problems) {
+            self.counts.problems += 1;
+            if self.io.records.prints() {
+                print(self.io, &problem.to_record())?;
+            } else if self.counts.problems <= SHOWN_PROBLEMS {
+                self.io.ui.warning(&words(&problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints what was done and no record named.
+    fn print_left(&mut self) -> Result<(), Failure> {
+        let left: BTreeSet<i64> = self.tree.did.keys().map(|key| key.1).collect();
+        for id in left {
+            self.print_pending(id)?;
+        }
+        self.tell_problems()
+    }
+
+    /// What no record named is printed; what is left over is cleared away; the end.
+    fn finish(mut self, ended: Ended) -> Result<Exit, Failure> {
+        let mut exit = Exit::Done;
+        if ended.end.is_some() && self.scope == Scope::All && !self.io.interrupt.is_set() {
+            self.drop_leftovers()?;
+        }
+        self.print_left()?;
+        self.tree.sync()?;
+        if self.counts.problems + ended.problems > 0 {
+            exit = exit.and(Exit::Problems);
+        }
+        if ended.findings > 0 {
+            exit = exit.and(Exit::Differences);
+        }
+        self.summary();
+        if let Some(error) = ended.error {
+            return Err(error.into());
+        }
+        if self.io.interrupt.is_set() {
+            return Ok(exit);
+        }
+        match &ended.end {
+            Some(end) => print(self.io, &end_of(Some(end), self.counts.to_value()))?,
+            None => exit = exit.and(Exit::Failed),
+        }
+        Ok(exit)
+    }
+
+    /// Drops spooled objects that nothing needs any more: a run was stopped before it could, or the account has other content by now.
+    fn drop_leftovers(&mut self) -> Result<(), Failure> {
+        if self.tree.settings.keeps_objects {
+            return Ok(());
+        }
+        let mut wanted: BTreeSet<ContentKey> = BTreeSet::new();
+        for (key, file) in &self.tree.state.pull.files {
+            if let Some(version) = file.version {
+                let is_lacking = lacks(&self.tree.state, &self.desired, *key).is_some();
+                if is_lacking || self.desired.unreadable.contains(key) {
+                    wanted.insert((key.1, version));
+                }
+            }
+        }
+        let objects = self.tree.state.pull.objects.keys();
+        let mut unneeded: Vec<ContentKey> = objects
+            .filter(|key| !wanted.contains(*key) && self.tree.state.object(**key).is_some())
+            .copied()
+            .collect();
+        if unneeded.is_empty() {
+            return Ok(());
+        }
+        unneeded.sort_unstable();
+        self.begin_writing()?;
+        self.tree.drop_objects(&unneeded)
+    }
+
+    fn summary(&self) {
+        let counts = &self.counts;
+        if counts.problems > 0 {
+            let what = format!(
+                "{} of {} files were met with problems",
+                human_count(counts.problems),
+                human_count(self.tree.state.pull.files.len() as u64)
+            );
+            let failure = Failure::new(Exit::Problems, what)
+                .cause("each is a `problem` record")
+                .hint("run the same command again; it tries only those");
+            self.io.ui.warning(&failure);
+        }
+        self.io.ui.note(&format!(
+            "wrote {} ({}), linked {}, moved {}, restored {}, removed {}",
+            human_count(counts.written),
+            human_bytes(counts.bytes),
+            human_count(counts.linked),
+            human_count(counts.moved),
+            human_count(counts.restored),
+            human_count(counts.removed),
+        ));
+    }
+
+    /// Prints what would be done.
+    fn dry_run(mut self, events: &Receiver<Event>) -> Result<Exit, Failure> {
+        let mut ended = Ended::default();
+        for event in events {
+            match event {
+                // What the stages before found is theirs to say; files are planned from the manifest.
+                Event::Record(record) if record.kind() == "file" => {}
+                Event::Record(record) => print(self.io, &record)?,
+                Event::Over(over) => {
+                    ended = over;
+                    break;
+                }
+            }
+        }
+        self.survey()?;
+        let unread = std::mem::take(&mut self.unread);
+        self.tree.problems.extend(unread);
+        self.tell_problems()?;
+        self.progress.finish();
+        listing::plan(
+            self.io,
+            &self.tree,
+            &self.desired,
+            &self.rest,
+            &self.siblings,
+        )?;
+        let mut exit = Exit::Done;
+        if self.counts.problems + ended.problems > 0 {
+            exit = exit.and(Exit::Problems);
+        }
+        match &ended.end {
+            Some(end) => print(self.io, &end_of(Some(end), json!({})))?,
+            None => exit = exit.and(Exit::Failed),
+        }
+        Ok(exit)
+    }
+}
+
+/// Reads records aside, so that this thread never waits for the stage before while there is work.
+fn events_of<R: BufRead + Send + 'static>(mut input: Input<R>) -> Receiver<Event> {
+    let (send, events) = bounded(256);
+    // Not joined: it may wait for a stage before that never says another word.
+    std::thread::spawn(move || {
+        let mut ended = Ended::default();
+        loop {
+            match input.next_record() {
+                Ok(Some(record)) => {
+                    if send.send(Event::Record(record)).is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    ended.error = Some(error);
+                    break;
+                }
+            }
+        }
+        ended.end = input.end().cloned();
+        ended.problems = input.problems();
+        ended.findings = input.findings();
+        let _ = send.send(Event::Over(ended));
+    });
+    events
+}
+
+/// No stage before: a whole input without records.
+fn no_events() -> Receiver<Event> {
+    let (send, events) = bounded(1);
+    let ended = Ended {
+        end: Some(Record::new("end")),
+        ..Ended::default()
+    };
+    // There is room for one.
+    let _ = send.send(Event::Over(ended));
+    events
+}
+
+fn journal_bytes(export: &Export) -> u64 {
+    let path = export.state_path("decrypt.jsonl");
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// The folder of the trash for a moment: its date, UTC.
+fn date_of(now_us: i64) -> String {
+    let now = jiff::Timestamp::from_microsecond(now_us).unwrap_or_default();
+    now.to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
+}

@@ -1,0 +1,204 @@
+//! The settings that this tool owns: stored as facts at their first use, changed by naming another value later.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+use ente_common::manifest::State;
+use ente_common::manifest::facts::{DecryptFact, Setting};
+use ente_common::naming::MAX_NAME_BYTES;
+
+/// Which time an exported file bears.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Mtime {
+    /// When the picture was taken.
+    #[default]
+    Taken,
+    /// When the original was last modified.
+    Modified,
+    /// When it was written here.
+    Now,
+}
+
+impl Mtime {
+    /// The time to set, in microseconds; `None` leaves the time of writing.
+    pub fn pick(self, taken: Option<i64>, modified: Option<i64>) -> Option<i64> {
+        match self {
+            Self::Taken => taken.or(modified),
+            Self::Modified => modified.or(taken),
+            Self::Now => None,
+        }
+    }
+}
+
+/// How a file gets into its second album.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LinkMode {
+    /// The first that works of: reflink, hard link, copy.
+    #[default]
+    Auto,
+    /// A copy that shares its blocks until one of the two changes.
+    Reflink,
+    /// A second name of the same file.
+    Hard,
+    /// A copy.
+    Copy,
+}
+
+/// What becomes of a file that the account no longer has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OnRemove {
+    /// It goes to the trash of the export.
+    #[default]
+    Trash,
+    /// It stays where it is and is no longer looked after.
+    Keep,
+    /// It is deleted.
+    Delete,
+}
+
+/// What holds in this run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Which time files bear.
+    pub mtime: Mtime,
+    /// How further placements are made.
+    pub link: LinkMode,
+    /// What becomes of removed files.
+    pub on_remove: OnRemove,
+    /// The longest name that the file system takes, in bytes, less what a sidecar adds.
+    pub name_bytes: usize,
+    /// Objects stay after they were decrypted; `ente-pull` owns this one.
+    pub keeps_objects: bool,
+    /// Facts that are still to be stored.
+    pub news: Vec<DecryptFact>,
+    /// Files written before bear another time than `mtime` asks for.
+    pub redates: bool,
+}
+
+impl Settings {
+    /// What the command line asks for, else what is stored, else the default. `probe` tells the longest name that the file system takes.
+    pub fn new(
+        state: &State,
+        mtime: Option<Mtime>,
+        link: Option<LinkMode>,
+        on_remove: Option<OnRemove>,
+        probe: impl FnOnce() -> usize,
+    ) -> Self {
+        let mut news = Vec::new();
+        let stored = &state.decrypt.settings;
+        let was: Mtime = stored_value(stored.get("mtime"));
+        let mtime = settle("mtime", mtime, stored.get("mtime"), &mut news);
+        let name_bytes = match stored
+            .get("name_bytes")
+            .and_then(|value| value.parse().ok())
+        {
+            Some(bytes) => bytes,
+            None => {
+                let bytes = probe().clamp(64, MAX_NAME_BYTES);
+                news.push(fact("name_bytes", bytes.to_string()));
+                bytes
+            }
+        };
+        Self {
+            mtime,
+            link: settle("link", link, stored.get("link"), &mut news),
+            on_remove: settle("on_remove", on_remove, stored.get("on_remove"), &mut news),
+            name_bytes,
+            keeps_objects: state.pull.settings.get("objects").map(String::as_str) == Some("keep"),
+            redates: mtime != was && mtime != Mtime::Now,
+            news,
+        }
+    }
+
+    /// Something was asked for that is not stored yet; the probed length of names alone is nothing to write for.
+    pub fn changed(&self) -> bool {
+        self.news.iter().any(
+            |fact| !matches!(fact, DecryptFact::Setting(setting) if setting.name == "name_bytes"),
+        )
+    }
+}
+
+/// The longest name that the file system at `dir` takes, in bytes, with room for the ending of a sidecar.
+pub fn longest_name(dir: &Path) -> usize {
+    #[cfg(unix)]
+    if let Ok(found) = rustix::fs::statvfs(dir) {
+        let longest = usize::try_from(found.f_namemax).unwrap_or(MAX_NAME_BYTES);
+        return longest.saturating_sub(".json".len());
+    }
+    #[cfg(not(unix))]
+    let _ = dir;
+    MAX_NAME_BYTES
+}
+
+fn stored_value<T: ValueEnum + Default>(stored: Option<&String>) -> T {
+    stored
+        .and_then(|value| T::from_str(value, false).ok())
+        .unwrap_or_default()
+}
+
+fn settle<T: ValueEnum + Default + PartialEq>(
+    name: &str,
+    asked: Option<T>,
+    stored: Option<&String>,
+    news: &mut Vec<DecryptFact>,
+) -> T {
+    let Some(asked) = asked else {
+        return stored_value(stored);
+    };
+    let value = asked
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned());
+    if let Some(value) = value
+        && stored != Some(&value)
+    {
+        news.push(fact(name, value));
+    }
+    asked
+}
+
+fn fact(name: &str, value: String) -> DecryptFact {
+    DecryptFact::Setting(Setting {
+        name: name.to_owned(),
+        value,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(stored: &[(&str, &str)], mtime: Option<Mtime>) -> Settings {
+        let mut state = State::default();
+        for (name, value) in stored {
+            state.decrypt.apply(fact(name, (*value).to_owned()));
+        }
+        Settings::new(&state, mtime, None, None, || 250)
+    }
+
+    #[test]
+    fn a_setting_is_stored_when_it_is_asked_for_and_not_stored_yet() {
+        let stored = |settings: &Settings| -> Vec<String> {
+            let text = |fact: &DecryptFact| match fact {
+                DecryptFact::Setting(setting) => format!("{}={}", setting.name, setting.value),
+                other => panic!("{other:?}"),
+            };
+            settings.news.iter().map(text).collect()
+        };
+        let first = settings(&[], None);
+        assert_eq!(stored(&first), ["name_bytes=250"]);
+        assert!(!first.changed() && !first.redates);
+        let asked = settings(&[("name_bytes", "143")], Some(Mtime::Taken));
+        assert_eq!(stored(&asked), ["mtime=taken"]);
+        assert!(asked.changed() && !asked.redates);
+        assert_eq!(asked.name_bytes, 143);
+        let other = settings(
+            &[("name_bytes", "250"), ("mtime", "taken")],
+            Some(Mtime::Modified),
+        );
+        assert_eq!(stored(&other), ["mtime=modified"]);
+        assert!(other.redates, "files written before are dated anew");
+        let again = settings(&[("name_bytes", "250"), ("mtime", "modified")], None);
+        assert!(again.news.is_empty() && !again.redates);
+        assert_eq!(again.mtime, Mtime::Modified);
+    }
+}

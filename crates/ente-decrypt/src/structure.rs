@@ -1,0 +1,506 @@
+//! Does the steps that need no content to be made, in one batch: everything that leaves its place is parked, the facts are committed, everything
+//! goes where it belongs. So swaps and cycles need no order, and names and moves become true together.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ente_common::disk;
+use ente_common::exit::Failure;
+use ente_common::manifest::facts::{DecryptFact, Folder, Part, Placement, Trash};
+use ente_common::manifest::{PartKey, PlacementKey};
+use ente_common::record::Problem;
+
+use crate::desired::{Desired, Name};
+use crate::plan::{Fate, FolderRename, Restore, Step, Structure};
+use crate::settings::OnRemove;
+use crate::tree::{Album, Arrival, Batch, Did, Look, Tree, parked_name, problem};
+
+impl Tree {
+    /// Commits the names and does the steps of `plan`.
+    ///
+    /// # Errors
+    /// When something cannot be written; the next start finishes or undoes what was under way.
+    pub fn restructure(&mut self, desired: &Desired, plan: &Structure) -> Result<(), Failure> {
+        let mut batch = Batch::default();
+        let mut arrivals = Vec::new();
+        for step in &plan.steps {
+            arrivals.extend(self.depart(&mut batch, desired, step));
+        }
+        for restore in &plan.restores {
+            arrivals.extend(self.take_back(&mut batch, desired, restore));
+        }
+        let folders = self.rename_folders(&mut batch, desired, &plan.folders, &mut arrivals);
+        for folder in folders {
+            self.stage(&mut batch, DecryptFact::Folder(folder));
+        }
+        self.name(&mut batch, desired, plan, &arrivals);
+        for arrival in arrivals {
+            let name = desired.name(&self.state, arrival.key).unwrap_or_default();
+            if !self.arrive(&mut batch, &arrival, name) {
+                self.turn_away(&mut batch, arrival);
+            }
+        }
+        self.drop_folders(&mut batch);
+        for fact in std::mem::take(&mut self.settings.news) {
+            self.stage(&mut batch, fact);
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.commit(batch)
+    }
+
+    /// Parks, discards or lets go of the files of one placement.
+    fn depart(&mut self, batch: &mut Batch, desired: &Desired, step: &Step) -> Option<Arrival> {
+        let mut placement = self.placement(step.key);
+        if step.fate == Fate::Forget {
+            self.stage_gone(batch, step.key);
+            return None;
+        }
+        let folder = self.folder(step.key.0);
+        if self.album(&folder) == Album::Foreign {
+            return None;
+        }
+        let looks = self.looks(&placement, step.mtime);
+        let is_ours = looks.iter().all(|look| *look == Look::Ours);
+        match step.fate {
+            Fate::Stay => {
+                if is_ours && let Some(us) = step.mtime {
+                    for part in &mut placement.parts {
+                        part.mtime = date(&self.path(&folder, &part.name), part.mtime, us);
+                    }
+                }
+                if let Some(name) = desired.name(&self.state, step.key) {
+                    name.apply(&mut placement);
+                }
+                self.stage(batch, DecryptFact::Placement(placement));
+                None
+            }
+            Fate::Rename | Fate::Move(_) if is_ours => {
+                let arrival = self.park_parts(batch, &placement, step);
+                if let (Fate::Move(_), Some(_)) = (step.fate, &arrival) {
+                    self.did.insert(step.key, Did::Moved);
+                    self.stage_gone(batch, step.key);
+                }
+                arrival
+            }
+            Fate::Rename | Fate::Displace => {
+                self.let_go(batch, &placement, &looks, "replaced");
+                None
+            }
+            Fate::Move(_) | Fate::Remove => {
+                let did = match self.settings.on_remove {
+                    OnRemove::Delete => Did::Deleted,
+                    _ => Did::Trashed,
+                };
+                if self.let_go(batch, &placement, &looks, "removed") {
+                    self.did.insert(step.key, did);
+                    self.stage_gone(batch, step.key);
+                }
+                None
+            }
+            Fate::Forget => None,
+        }
+    }
+
+    fn stage_gone(&mut self, batch: &mut Batch, key: PlacementKey) {
+        let gone = Placement {
+            collection: key.0,
+            file: key.1,
+            gone: true,
+            ..Placement::default()
+        };
+        self.stage(batch, DecryptFact::Placement(gone));
+    }
+
+    /// Looks at each part of a placement where it is recorded.
+    pub fn looks(&self, placement: &Placement, also: Option<i64>) -> Vec<Look> {
+        let folder = self.folder(placement.collection);
+        let look = |part: &Part| self.look(&self.path(&folder, &part.name), part, placement, also);
+        placement.parts.iter().map(look).collect()
+    }
+
+    /// Parks all parts of a placement with their sidecars, on their way to another name or album.
+    fn park_parts(
+        &mut self,
+        batch: &mut Batch,
+        placement: &Placement,
+        step: &Step,
+    ) -> Option<Arrival> {
+        let to = match step.fate {
+            Fate::Move(to) => to,
+            _ => step.key,
+        };
+        let folder = self.folder(step.key.0);
+        let mut parts = Vec::new();
+        let mut sidecars = Vec::new();
+        for (index, part) in placement.parts.iter().enumerate() {
+            let mut part = part.clone();
+            let from = self.path(&folder, &part.name);
+            if let Some(us) = step.mtime {
+                part.mtime = date(&from, part.mtime, us);
+            }
+            let name = parked_name("old", step.key, index, placement.version);
+            match self.park(batch, &from, name) {
+                Ok(parked) => parts.push((part.clone(), parked)),
+                Err(error) => {
+                    self.cannot_move(step.key, &from.display().to_string(), &error);
+                    // A live photo moves whole or not at all.
+                    for (part, parked) in parts {
+                        let _ = disk::rename_new(&parked, &self.path(&folder, &part.name));
+                    }
+                    return None;
+                }
+            }
+            let key: PartKey = (step.key.0, step.key.1, index);
+            let Some(parked) = self.park_sidecar(batch, key, &folder, &part.name) else {
+                continue;
+            };
+            // In another album it says something else: `ente-meta` writes that one. What somebody edited goes along.
+            if to != step.key && self.is_sidecar_unchanged(key, &parked) {
+                batch.drop_parked(parked);
+            } else {
+                sidecars.push((index, parked));
+            }
+        }
+        Tree::thins(batch, &folder);
+        let stays = to == step.key;
+        Some(Arrival {
+            key: to,
+            version: placement.version,
+            n: if stays {
+                placement.n
+            } else {
+                self.placement(to).n + 1
+            },
+            parts,
+            sidecars,
+            did: Did::Moved,
+        })
+    }
+
+    fn cannot_move(&mut self, key: PlacementKey, path: &str, error: &std::io::Error) {
+        self.problems.push(Problem {
+            class: "io".into(),
+            file: Some(key.1),
+            collection: Some(key.0),
+            path: Some(path.to_owned()),
+            cause: error.to_string(),
+            hint: "see who may write there, then run the same command again".into(),
+            ..problem()
+        });
+    }
+
+    /// Ends what a placement has on disk: what is ours goes out of the tree, what the user changed stays and is no longer ours. False where
+    /// something of ours could not be moved; nothing is recorded then.
+    pub fn let_go(
+        &mut self,
+        batch: &mut Batch,
+        placement: &Placement,
+        looks: &[Look],
+        reason: &str,
+    ) -> bool {
+        let key = (placement.collection, placement.file);
+        let folder = self.folder(key.0);
+        let removed = reason == "removed";
+        for (index, look) in looks.iter().enumerate() {
+            let part = &placement.parts[index];
+            match look {
+                Look::Ours => {
+                    let is_damaged = self
+                        .state
+                        .broken(key, index)
+                        .is_some_and(|finding| finding.class == "damaged");
+                    let reason = if is_damaged { "damaged" } else { reason };
+                    if let Err(error) = self.part_out(batch, placement, index, reason, removed) {
+                        let path = format!("{folder}/{}", part.name);
+                        self.cannot_move(key, &path, &error);
+                        return false;
+                    }
+                }
+                Look::Theirs => self.problems.push(Problem {
+                    class: "modified".into(),
+                    file: Some(key.1),
+                    collection: Some(key.0),
+                    version: placement.version,
+                    path: Some(format!("{folder}/{}", part.name)),
+                    cause: "the file was changed since it was exported; it stays where it is and belongs to you now".into(),
+                    hint: "nothing has to be done; what the account has comes under another name".into(),
+                    ..problem()
+                }),
+                Look::Missing => {}
+            }
+        }
+        let mut bare = self.placement(key);
+        bare.parts.clear();
+        bare.version = None;
+        self.stage(batch, DecryptFact::Placement(bare));
+        true
+    }
+
+    /// Parks files of the trash that come back.
+    fn take_back(
+        &mut self,
+        batch: &mut Batch,
+        desired: &Desired,
+        restore: &Restore,
+    ) -> Option<Arrival> {
+        let facts: Vec<Trash> = restore
+            .paths
+            .iter()
+            .filter_map(|path| self.state.decrypt.trash.get(path).cloned())
+            .collect();
+        let part = |trash: &Trash| Part {
+            name: trash.path.rsplit('/').next().unwrap_or_default().to_owned(),
+            size: trash.size,
+            blake3: trash.blake3.clone(),
+            mtime: trash.mtime,
+            how: "restored".into(),
+        };
+        let gone = |trash: &Trash| {
+            DecryptFact::Trash(Trash {
+                path: trash.path.clone(),
+                gone: true,
+                ..Trash::default()
+            })
+        };
+        let bare = Placement::default();
+        let mut whole = true;
+        for trash in &facts {
+            if self.look(&self.trash(&trash.path), &part(trash), &bare, None) != Look::Ours {
+                // Somebody cleared the trash or changed what lies there: it is no longer what we know.
+                whole = false;
+                self.stage(batch, gone(trash));
+            }
+        }
+        let version = facts.first()?.version;
+        let name = desired.name(&self.state, restore.to).unwrap_or_default();
+        let time = self.settings.mtime.pick(name.taken, name.modified);
+        let mut parts = Vec::new();
+        let mut sidecars = Vec::new();
+        for (index, trash) in facts.iter().enumerate().filter(|_| whole) {
+            let from = self.trash(&trash.path);
+            let parked = parked_name("old", restore.to, index, version);
+            let parked = match self.park(batch, &from, parked) {
+                Ok(parked) => parked,
+                Err(error) => {
+                    self.cannot_move(restore.to, &from.display().to_string(), &error);
+                    return None;
+                }
+            };
+            let mut part = part(trash);
+            if let Some(us) = time {
+                part.mtime = date(&parked, part.mtime, us);
+            }
+            parts.push((part, parked));
+            let key = (restore.to.0, restore.to.1, index);
+            sidecars.extend(
+                self.sidecar_back(batch, key, trash)
+                    .map(|parked| (index, parked)),
+            );
+            self.stage(batch, gone(trash));
+        }
+        whole.then(|| Arrival {
+            key: restore.to,
+            version,
+            n: self.placement(restore.to).n + 1,
+            parts,
+            sidecars,
+            did: Did::Restored,
+        })
+    }
+
+    /// A sidecar comes back from the trash if `ente-meta` still holds it to be there.
+    fn sidecar_back(&self, batch: &mut Batch, key: PartKey, trash: &Trash) -> Option<PathBuf> {
+        let (folder, name) = trash.path.rsplit_once('/')?;
+        let path = self.trash(&format!("{folder}/metadata/{name}.json"));
+        if !self.is_sidecar_unchanged(key, &path) {
+            return None;
+        }
+        let parked = format!("sidecar-{}-{}-{}", key.0, key.1, key.2);
+        self.park(batch, &path, parked).ok()
+    }
+
+    /// Renames album folders: each as one, by way of `partial/`. Where a folder lies under the new name already, the files move there one by
+    /// one. Tells the facts of all folders that have their new name then.
+    fn rename_folders(
+        &mut self,
+        batch: &mut Batch,
+        desired: &Desired,
+        renames: &[FolderRename],
+        arrivals: &mut Vec<Arrival>,
+    ) -> Vec<Folder> {
+        let mut facts: BTreeMap<i64, Folder> = desired.folders.clone();
+        if !renames.is_empty() {
+            // What was emptied just now is in nobody's way.
+            for collection in self.state.decrypt.folders.keys() {
+                if !self.state.pull.collections.contains_key(collection) {
+                    self.drop_if_empty(&self.folder(*collection));
+                }
+            }
+        }
+        let mut whole: Vec<&FolderRename> = Vec::new();
+        for rename in renames {
+            match self.album(&rename.from) {
+                Album::Real => whole.push(rename),
+                Album::Absent => {}
+                // Paths below it keep saying where the files were.
+                Album::Foreign => drop(facts.remove(&rename.collection)),
+            }
+        }
+        loop {
+            let leaving: Vec<String> = whole
+                .iter()
+                .map(|rename| rename.from.to_lowercase())
+                .collect();
+            let is_blocked = |rename: &&FolderRename| {
+                fs::symlink_metadata(self.export.dir().join(&rename.to)).is_ok()
+                    && !leaving.contains(&rename.to.to_lowercase())
+            };
+            let Some(at) = whole.iter().position(is_blocked) else {
+                break;
+            };
+            let rename = whole.remove(at);
+            if self.album(&rename.to) == Album::Real {
+                self.move_files(batch, rename.collection, arrivals);
+            } else {
+                facts.remove(&rename.collection);
+            }
+        }
+        for rename in whole {
+            if let Err(error) = self.park_folder(batch, rename.collection, &rename.from) {
+                self.cannot_move((rename.collection, 0), &rename.from, &error);
+                facts.remove(&rename.collection);
+            }
+            // It may have lost its last file just now.
+            Tree::thins(batch, &rename.to);
+        }
+        facts.into_values().collect()
+    }
+
+    /// Parks every file of an album that is still in its folder.
+    fn move_files(&mut self, batch: &mut Batch, collection: i64, arrivals: &mut Vec<Arrival>) {
+        let on_way: Vec<PlacementKey> = arrivals.iter().map(|arrival| arrival.key).collect();
+        let placements: Vec<Placement> = self
+            .state
+            .decrypt
+            .placements
+            .range((collection, i64::MIN)..=(collection, i64::MAX))
+            .filter(|(key, placement)| !placement.parts.is_empty() && !on_way.contains(key))
+            .map(|(_, placement)| placement.clone())
+            .collect();
+        for placement in placements {
+            let looks = self.looks(&placement, None);
+            if looks.iter().all(|look| *look == Look::Ours) {
+                let step = Step {
+                    key: (collection, placement.file),
+                    fate: Fate::Rename,
+                    mtime: None,
+                };
+                arrivals.extend(self.park_parts(batch, &placement, &step));
+            } else {
+                self.let_go(batch, &placement, &looks, "replaced");
+            }
+        }
+    }
+
+    /// Records the names of placements whose files stay where they are for now.
+    fn name(
+        &mut self,
+        batch: &mut Batch,
+        desired: &Desired,
+        plan: &Structure,
+        arrivals: &[Arrival],
+    ) {
+        let done: HashSet<PlacementKey> = arrivals
+            .iter()
+            .map(|arrival| arrival.key)
+            .chain(
+                plan.steps
+                    .iter()
+                    .filter(|step| step.fate == Fate::Stay)
+                    .map(|step| step.key),
+            )
+            .collect();
+        for (&key, name) in &desired.names {
+            if done.contains(&key) || !self.state.pull.files.contains_key(&key) {
+                continue;
+            }
+            let mut placement = self.placement(key);
+            let mut name = name.clone();
+            let times = |name: &Name| self.settings.mtime.pick(name.taken, name.modified);
+            let old = Name::of(&placement);
+            if !placement.parts.is_empty() && times(&name) != times(&old) {
+                // Its files are still to be dated anew: until then it counts as changed.
+                name = Name {
+                    digest: old.digest,
+                    taken: old.taken,
+                    modified: old.modified,
+                    ..name
+                };
+            }
+            if Name::of(&placement) == name {
+                continue;
+            }
+            name.apply(&mut placement);
+            self.stage(batch, DecryptFact::Placement(placement));
+        }
+    }
+
+    /// Files whose album has no folder that they could go to leave the tree.
+    fn turn_away(&mut self, batch: &mut Batch, arrival: Arrival) {
+        let placement = Placement {
+            version: arrival.version,
+            parts: arrival.parts.iter().map(|(part, _)| part.clone()).collect(),
+            ..self.placement(arrival.key)
+        };
+        let mut sidecars: BTreeMap<usize, _> = arrival.sidecars.into_iter().collect();
+        for (index, (_, parked)) in arrival.parts.into_iter().enumerate() {
+            let sidecar = sidecars.remove(&index);
+            self.discard(batch, &placement, index, "removed", parked, sidecar);
+        }
+        let mut bare = self.placement(arrival.key);
+        bare.parts.clear();
+        bare.version = None;
+        self.did.insert(arrival.key, Did::Trashed);
+        self.stage(batch, DecryptFact::Placement(bare));
+    }
+
+    /// Forgets the folders of collections that are gone and have no file left.
+    fn drop_folders(&mut self, batch: &mut Batch) {
+        let gone: Vec<i64> = self
+            .state
+            .decrypt
+            .folders
+            .keys()
+            .copied()
+            .filter(|id| {
+                let mut left = self
+                    .state
+                    .decrypt
+                    .placements
+                    .range((*id, i64::MIN)..=(*id, i64::MAX));
+                !self.state.pull.collections.contains_key(id) && left.next().is_none()
+            })
+            .collect();
+        for collection in gone {
+            let folder = Folder {
+                collection,
+                gone: true,
+                ..Folder::default()
+            };
+            self.stage(batch, DecryptFact::Folder(folder));
+        }
+    }
+}
+
+/// Sets the modification time of a file; tells what the file system made of it, or `was` where it cannot be set.
+pub fn date(path: &Path, was: i64, us: i64) -> i64 {
+    let dated = disk::system_time(us).and_then(|time| {
+        let file = fs::File::options().write(true).open(path).ok()?;
+        file.set_modified(time).ok()?;
+        file.metadata().ok()
+    });
+    dated.map_or(was, |metadata| disk::mtime_us(&metadata))
+}

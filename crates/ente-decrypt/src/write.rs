@@ -1,0 +1,171 @@
+//! One object into one plain file: decrypted, hashed twice and written in one pass.
+//!
+//! ```text
+//! small:  read ─ decrypt ─ BLAKE2b ─ BLAKE3 ─ write, chunk by chunk in one thread
+//! large:  [read ─ decrypt] ─▶ [BLAKE2b] ─▶ [BLAKE3 ─ write]      three threads; buffers go round
+//! ```
+
+use std::fs::File;
+use std::io::{self, Write as _};
+
+use crossbeam_channel::bounded;
+use ente_common::crypto::digest::ContentHasher;
+use ente_common::crypto::stream::{Decryptor, ENCRYPTED_CHUNK, StreamError, read_chunk};
+
+/// Chunks of plaintext of one file in memory: one in each stage, and one on its way.
+const BUFFERS: usize = 4;
+
+/// What was written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// Plain bytes.
+    pub size: u64,
+    /// BLAKE3 of them.
+    pub blake3: String,
+    /// BLAKE2b-512 of them, as in the owner's content hash.
+    pub digest: [u8; 64],
+    /// The last chunk is marked as the last. Without it all that is there is authentic, but the end may be missing.
+    pub is_final: bool,
+}
+
+/// Why there is no plain file.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The object is not what it should be.
+    #[error(transparent)]
+    Damaged(#[from] StreamError),
+    /// The object cannot be read.
+    #[error("the object cannot be read")]
+    Read(#[source] io::Error),
+    /// The plain file cannot be written.
+    #[error("the file cannot be written")]
+    Write(#[source] io::Error),
+}
+
+/// Told of plain bytes as they are done; an error stops the writing.
+pub type Each<'a> = dyn Fn(u64) -> io::Result<()> + Sync + 'a;
+
+/// Decrypts all of `object` into `out`; `each` is told of plain bytes as they are done.
+///
+/// # Errors
+/// When the object is damaged or one of the files fails; what `out` holds then is worthless.
+pub fn decrypt(
+    object: &mut File,
+    mut decryptor: Decryptor,
+    out: &mut File,
+    each: &Each<'_>,
+) -> Result<Plain, WriteError> {
+    let size = object.metadata().map_err(WriteError::Read)?.len();
+    let sums = if size <= ENCRYPTED_CHUNK as u64 {
+        in_one_thread(object, &mut decryptor, out, each)?
+    } else {
+        in_stages(object, &mut decryptor, out, each)?
+    };
+    let (size, is_final) = match decryptor.finish() {
+        Ok(size) => (size, true),
+        Err(StreamError::MissingFinal { .. }) => (sums.size, false),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Plain {
+        size,
+        blake3: sums.blake3.finalize().to_hex().to_string(),
+        digest: sums.digest,
+        is_final,
+    })
+}
+
+struct Sums {
+    size: u64,
+    blake3: Box<blake3::Hasher>,
+    digest: [u8; 64],
+}
+
+fn in_one_thread(
+    object: &mut File,
+    decryptor: &mut Decryptor,
+    out: &mut File,
+    each: &Each<'_>,
+) -> Result<Sums, WriteError> {
+    let (mut encrypted, mut plain) = (Vec::new(), Vec::new());
+    let mut digest = ContentHasher::new();
+    let mut blake3 = Box::new(blake3::Hasher::new());
+    let mut size = 0;
+    while read_chunk(object, &mut encrypted).map_err(WriteError::Read)? {
+        decryptor.decrypt(&encrypted, &mut plain)?;
+        digest.update(&plain);
+        blake3.update(&plain);
+        out.write_all(&plain).map_err(WriteError::Write)?;
+        size += plain.len() as u64;
+        each(plain.len() as u64).map_err(WriteError::Write)?;
+    }
+    Ok(Sums {
+        size,
+        blake3,
+        digest: digest.finish(),
+    })
+}
+
+fn in_stages(
+    object: &mut File,
+    decryptor: &mut Decryptor,
+    out: &mut File,
+    each: &Each<'_>,
+) -> Result<Sums, WriteError> {
+    let (to_digest, to_be_digested) = bounded::<Vec<u8>>(1);
+    let (to_write, to_be_written) = bounded::<Vec<u8>>(1);
+    let (give_back, spare) = bounded::<Vec<u8>>(BUFFERS);
+    for _ in 0..BUFFERS {
+        // There is room for all of them.
+        let _ = give_back.send(Vec::new());
+    }
+    std::thread::scope(|scope| {
+        let digesting = scope.spawn(move || {
+            let mut digest = ContentHasher::new();
+            for plain in to_be_digested {
+                digest.update(&plain);
+                if to_write.send(plain).is_err() {
+                    // The last stage failed and says why.
+                    break;
+                }
+            }
+            digest.finish()
+        });
+        let writing = scope.spawn(move || -> io::Result<(u64, Box<blake3::Hasher>)> {
+            let mut blake3 = Box::new(blake3::Hasher::new());
+            let mut size = 0;
+            for plain in to_be_written {
+                blake3.update(&plain);
+                out.write_all(&plain)?;
+                size += plain.len() as u64;
+                each(plain.len() as u64)?;
+                // Nobody takes it back at the end.
+                let _ = give_back.send(plain);
+            }
+            Ok((size, blake3))
+        });
+        let mut encrypted = Vec::new();
+        let mut read = || -> Result<(), WriteError> {
+            while let Ok(mut plain) = spare.recv() {
+                if !read_chunk(object, &mut encrypted).map_err(WriteError::Read)? {
+                    break;
+                }
+                decryptor.decrypt(&encrypted, &mut plain)?;
+                if to_digest.send(plain).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let result = read();
+        drop(to_digest);
+        let digest = digesting.join().expect("hashing does not panic");
+        let written = writing.join().expect("writing does not panic");
+        let (size, blake3) = written.map_err(WriteError::Write)?;
+        result?;
+        Ok(Sums {
+            size,
+            blake3,
+            digest,
+        })
+    })
+}
