@@ -4,11 +4,11 @@ use ente_common::manifest::State;
 use ente_common::record::{Record, path_to_value};
 use serde_json::{Map, Value, json};
 
+use crate::decide::Task;
 use crate::filter::Filter;
 use crate::open::{Entries, Library};
 use crate::plan::Wanted;
 use crate::sidecar::{Place, Subject, contents, record_metadata};
-use crate::write::Task;
 
 /// A file that is to be looked at.
 #[derive(Debug)]

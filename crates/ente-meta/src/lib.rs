@@ -1,12 +1,15 @@
 //! `ente-meta`: decrypts metadata, enriches and filters records, writes sidecars.
 
+mod decide;
 mod filter;
+mod input;
 mod job;
 mod open;
 mod plan;
 mod settle;
 mod sidecar;
 mod stage;
+mod tally;
 mod write;
 
 use std::io;

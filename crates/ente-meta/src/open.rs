@@ -1,6 +1,6 @@
 //! The library as the manifest and the records have it, opened with the account's keys.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use ente_common::exit::{Failure, chain};
@@ -316,26 +316,34 @@ fn open_collection(keys: &KeysFile, served: &wire::Collection) -> Result<OpenedC
         .map_err(|error| chain(&error))
 }
 
-/// The live placements of a record with the entries that it holds, the newest first.
-pub(crate) fn record_entries(record: &Record) -> (Vec<i64>, Entries) {
+/// The placements of a record that did not end: collection and, where it is there, the entry.
+fn live(record: &Record) -> impl Iterator<Item = (i64, Option<&Value>)> {
     let placements = record.members.get("placements").and_then(Value::as_array);
-    let mut live = BTreeMap::new();
-    for placement in placements.into_iter().flatten() {
-        if let Some(collection) = placement["collection"].as_i64()
-            && placement["gone"] != Value::Bool(true)
-        {
-            live.insert(collection, placement.get("entry"));
-        }
-    }
-    let mut entries: Vec<(i64, &Value)> = live
-        .iter()
-        .filter_map(|(&collection, entry)| Some((collection, (*entry)?)))
+    placements.into_iter().flatten().filter_map(|placement| {
+        let collection = placement["collection"].as_i64()?;
+        (placement["gone"] != Value::Bool(true)).then(|| (collection, placement.get("entry")))
+    })
+}
+
+/// The collections of a record that hold the file, ascending.
+pub(crate) fn live_placements(record: &Record) -> Vec<i64> {
+    let mut live: Vec<i64> = live(record).map(|(collection, _)| collection).collect();
+    live.sort_unstable();
+    live.dedup();
+    live
+}
+
+/// The entries that a record holds.
+pub(crate) fn record_entries(record: &Record) -> Entries {
+    let mut entries: Vec<(i64, &Value)> = live(record)
+        .filter_map(|(collection, entry)| Some((collection, entry?)))
         .collect();
+    entries.sort_by_key(|(collection, entry)| {
+        let updated = entry["updationTime"].as_i64().unwrap_or(0);
+        (std::cmp::Reverse(updated), *collection)
+    });
     entries
-        .sort_by_key(|(_, entry)| std::cmp::Reverse(entry["updationTime"].as_i64().unwrap_or(0)));
-    let entries = entries
         .into_iter()
         .filter_map(|(id, entry)| Some((id, serde_json::value::to_raw_value(entry).ok()?)))
-        .collect();
-    (live.into_keys().collect(), entries)
+        .collect()
 }

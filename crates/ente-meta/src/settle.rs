@@ -12,7 +12,8 @@ use ente_common::manifest::facts::{MetaFact, Setting, Sidecar};
 use ente_common::manifest::{Export, PartKey, State};
 use ente_common::naming::second_sidecar_name;
 
-use crate::write::{Found, Writer, look, parent};
+use crate::decide::{Found, look, parent};
+use crate::write::Writer;
 
 /// Where sidecars lie.
 const SIDECARS: &str = "sidecars";

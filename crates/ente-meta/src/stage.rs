@@ -1,25 +1,27 @@
 //! The flow of records: gathered in batches, looked at side by side, printed once their sidecars are safe.
 
 use std::collections::HashSet;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::thread;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use ente_common::cli::{Io, output_failure};
 use ente_common::exit::{Exit, Failure};
 use ente_common::layout::Sidecars;
 use ente_common::manifest::facts::{MetaFact, Sidecar};
-use ente_common::record::{Input, Problem, Record, RecordError};
-use ente_common::ui::{Progress, human_count};
+use ente_common::record::{Input, Problem, Record};
+use ente_common::ui::Progress;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
+use crate::decide::Outcome;
 use crate::filter::Filter;
+use crate::input::{Incoming, read_ahead};
 use crate::job::{Job, Told, file_record};
-use crate::open::{Library, record_entries};
+use crate::open::{Entries, Library, live_placements, record_entries};
 use crate::plan::Planner;
 use crate::settle;
-use crate::write::{Outcome, Writer};
+use crate::tally::Tally;
+use crate::write::Writer;
 
 /// A batch is closed when it holds this many files …
 const BATCH_FILES: usize = 64;
@@ -59,28 +61,6 @@ pub(crate) struct Stage<'a> {
 enum Item {
     Pass(Record),
     File(Box<Job>),
-}
-
-/// What is counted.
-#[derive(Debug, Default)]
-struct Tally {
-    files: u64,
-    written: u64,
-    left: Vec<String>,
-    problems: u64,
-    first_problem: Option<(String, String)>,
-    passed_problems: u64,
-    findings: u64,
-    /// Files that a stage before could not open: told once is enough.
-    told: HashSet<i64>,
-}
-
-/// What comes from the stage before.
-enum Incoming {
-    Record(Record),
-    Broken(RecordError),
-    /// `None` if the input was cut short.
-    End(Option<Record>),
 }
 
 impl<'a> Stage<'a> {
@@ -217,16 +197,10 @@ impl<'a> Stage<'a> {
                 return self.queue_file(record, file, false);
             }
             "collection" => return self.take_collection(record),
-            "problem" => {
-                self.tally.passed_problems += 1;
-                if let Some(progress) = &self.progress {
-                    progress.failed();
-                }
-                if record.members["class"] == "undecryptable" {
-                    self.tally.told.extend(record.int("file"));
-                }
+            "problem" | "finding" => {
+                let prints = self.io.records.prints();
+                self.tally.passed(&record, &self.io.ui, prints);
             }
-            "finding" => self.tally.findings += 1,
             "round" => {
                 self.flush()?;
                 self.pending()?;
@@ -281,33 +255,41 @@ impl<'a> Stage<'a> {
 
     fn queue_file(&mut self, record: Record, file: i64, is_pending: bool) -> Result<(), Failure> {
         self.refresh()?;
-        let (mut holders, mut entries) = record_entries(&record);
-        let has_live = !holders.is_empty();
-        if !self.plan.listing || entries.is_empty() {
-            // The manifest is the truth; a record may have been narrowed.
-            let known = self.library.entries(file);
-            if !known.is_empty() {
-                holders = self.library.holders(file).collect();
-                entries = known;
-            }
-        }
+        let live = live_placements(&record);
         let wanted = match &self.writer {
-            Some(_) if has_live => {
+            Some(_) if !live.is_empty() => {
                 let at = self.library.state.meta.sidecars_at();
                 self.planner.wanted(&self.library, at, file, true)
             }
             _ => Vec::new(),
         };
         let asked = self.io.records.prints() || self.plan.filter.is_active();
-        self.enqueue(Item::File(Box::new(Job {
+        let mut job = Job {
+            open: !live.is_empty() && (asked || !wanted.is_empty()),
             is_pending,
-            open: has_live && (asked || !wanted.is_empty()),
             record,
             file,
-            holders,
-            entries,
+            holders: Vec::new(),
+            entries: Entries::new(),
             wanted,
-        })))
+        };
+        if job.open {
+            (job.holders, job.entries) = self.sources(&job.record, live, file);
+        }
+        self.enqueue(Item::File(Box::new(job)))
+    }
+
+    /// Which collections hold a file, and its entries in them. The manifest is the truth, as a record may have been narrowed; but a listing does
+    /// not write it.
+    fn sources(&mut self, record: &Record, live: Vec<i64>, file: i64) -> (Vec<i64>, Entries) {
+        let told = record_entries(record);
+        if self.plan.listing && !told.is_empty() {
+            return (live, told);
+        }
+        match self.library.entries(file) {
+            known if known.is_empty() => (live, told),
+            known => (self.library.holders(file).collect(), known),
+        }
     }
 
     /// Takes in what was recorded since.
@@ -410,7 +392,7 @@ impl<'a> Stage<'a> {
             self.print(&record)?;
         }
         match told.unread {
-            Some(cause) if self.tally.told.insert(file) => self.problem(Problem {
+            Some(cause) if self.tally.is_first_told(file) => self.problem(Problem {
                 file: Some(file),
                 cause: format!("file {file} cannot be opened: {cause}"),
                 ..undecryptable()
@@ -420,13 +402,8 @@ impl<'a> Stage<'a> {
     }
 
     fn problem(&mut self, problem: Problem) -> Result<(), Failure> {
-        self.tally.problems += 1;
-        self.tally
-            .first_problem
-            .get_or_insert_with(|| (problem.cause.clone(), problem.hint.clone()));
-        if let Some(progress) = &self.progress {
-            progress.failed();
-        }
+        let prints = self.io.records.prints();
+        self.tally.problem(&problem, &self.io.ui, prints);
         self.print(&problem.to_record())
     }
 
@@ -477,52 +454,18 @@ impl<'a> Stage<'a> {
         if let Some(progress) = self.progress.take() {
             progress.finish();
         }
-        let tally = &self.tally;
-        if let Some((cause, hint)) = &tally.first_problem {
-            let many = human_count(tally.problems);
-            let warning = Failure::new(
-                Exit::Problems,
-                format!("{many} of the files or albums had a problem; each is a `problem` record"),
-            );
-            self.io.ui.warning(&warning.cause(cause).hint(hint));
-        }
-        if let Some(first) = tally.left.first() {
-            let many = human_count(tally.left.len() as u64);
-            let what = format!("left alone {many} of the sidecars: edited here, or not ours");
-            let warning = Failure::new(Exit::Done, what).cause(format!("the first is `{first}`"));
-            let hint = "move them away to have them written anew";
-            self.io.ui.warning(&warning.hint(hint));
-        }
+        self.tally.tell(&self.io.ui, self.io.records.prints());
         let albums = self.library.album_names();
         for pattern in self.plan.filter.unmatched(&albums) {
             let warning = Failure::new(Exit::Done, format!("no album is called `{pattern}`"));
             let hint = "`ente-meta --print` shows the names of all albums";
             self.io.ui.warning(&warning.hint(hint));
         }
-        self.io
-            .ui
-            .note(&format!("{} sidecars written", human_count(tally.written)));
-        let mut exit = Exit::Done;
-        if tally.problems + tally.passed_problems > 0 {
-            exit = exit.and(Exit::Problems);
-        }
-        if tally.findings > 0 {
-            exit = exit.and(Exit::Differences);
-        }
-        if let Some(mut end) = end.filter(|_| !self.io.interrupt.is_set()) {
-            let own = json!({
-                "files": tally.files,
-                "sidecars": tally.written,
-                "left": tally.left.len(),
-                "problems": tally.problems,
-            });
-            let counts = end.members.entry("counts").or_insert_with(|| json!({}));
-            if let Some(counts) = counts.as_object_mut() {
-                counts.insert("ente-meta".into(), own);
-            }
+        if let Some(end) = end.filter(|_| !self.io.interrupt.is_set()) {
+            let end = self.tally.add_to(end);
             self.print(&end)?;
         }
-        Ok(exit)
+        Ok(self.tally.exit())
     }
 }
 
@@ -534,27 +477,4 @@ fn undecryptable() -> Problem {
             .to_owned(),
         ..Problem::default()
     }
-}
-
-/// Reads on while a batch is written, so that a batch can be closed while nothing comes.
-fn read_ahead<R>(mut input: Input<R>) -> Receiver<Incoming>
-where
-    R: std::io::BufRead + Send + 'static,
-{
-    let (sender, receiver) = sync_channel(BATCH_RECORDS);
-    // Left alone when the run ends first: it may hang on its input for good.
-    thread::spawn(move || {
-        loop {
-            let incoming = match input.next_record() {
-                Ok(Some(record)) => Incoming::Record(record),
-                Ok(None) => Incoming::End(input.end().cloned()),
-                Err(error) => Incoming::Broken(error),
-            };
-            let goes_on = matches!(incoming, Incoming::Record(_));
-            if sender.send(incoming).is_err() || !goes_on {
-                return;
-            }
-        }
-    });
-    receiver
 }

@@ -382,6 +382,85 @@ fn cut_input_and_problems_of_others_are_passed_on() {
 }
 
 #[test]
+fn what_ended_passes_every_filter() {
+    let mut scratch = Scratch::new();
+    scratch.enter("1-initial");
+    let mut records = scratch.records("all");
+    let gone = json!({"v": 1, "type": "file", "id": 7, "change": ["removed"],
+        "placements": [{"collection": 13, "gone": true}], "mine": true});
+    let moved = records
+        .iter()
+        .position(|record| record["id"] == 101)
+        .unwrap();
+    let left = json!({"collection": 99, "gone": true});
+    records[moved]["placements"]
+        .as_array_mut()
+        .unwrap()
+        .push(left);
+    records.insert(moved, gone.clone());
+    let run = scratch.pipe(&["--album", "best*", "-"], &records);
+    assert_eq!(run.exit(), 0);
+    let files: Vec<&Value> = run.of("file").collect();
+    assert_eq!(files.len(), 2);
+    assert_eq!(files[0], &gone, "nothing to be told of it");
+    let placements = files[1]["placements"].as_array().unwrap();
+    let collections: Vec<_> = placements
+        .iter()
+        .map(|placement| &placement["collection"])
+        .collect();
+    assert_eq!(collections, [15, 99]);
+}
+
+#[test]
+fn a_round_is_passed_on_when_all_of_it_is_done() {
+    let mut scratch = Scratch::new();
+    scratch.enter("1-initial");
+    let end = json!({"v": 1, "type": "end"});
+    let begin = scratch.records("all").remove(0);
+    let run = scratch.pipe(&["-"], &[begin, json!({"v": 1, "type": "round"}), end]);
+    let kinds: Vec<_> = run
+        .records
+        .iter()
+        .map(|record| record["type"].as_str().unwrap())
+        .collect();
+    let round = kinds.iter().position(|kind| *kind == "round").unwrap();
+    assert_eq!(round, kinds.len() - 2, "before it, what was pending");
+    assert!(
+        run.of("file")
+            .all(|file| file["change"] == json!(["pending"]))
+    );
+    check_sidecars(&scratch, "1-initial");
+}
+
+#[test]
+fn a_listing_takes_no_setting() {
+    let mut scratch = Scratch::new();
+    scratch.enter("1-initial");
+    let run = scratch.pipe(&["--sidecars", "beside", "-"], &scratch.records("listing"));
+    assert_eq!(run.exit(), 2);
+}
+
+#[test]
+fn edits_that_do_not_open_are_told_in_every_run() {
+    let mut scratch = Scratch::new();
+    scratch.enter("1-initial");
+    scratch.spoil_edits(104);
+    for written in [1, 0] {
+        let run = scratch.run(&["DIR"]);
+        assert_eq!(run.exit(), 3);
+        let problem = run.of("problem").next().unwrap();
+        assert_eq!(problem["file"], 104);
+        let records = run.of("file").filter(|file| file["id"] == 104);
+        assert_eq!(records.count(), written);
+    }
+    assert!(
+        scratch
+            .path("Family/metadata/Grandma's birthday.jpg.json")
+            .exists()
+    );
+}
+
+#[test]
 fn keys_of_another_account_are_refused() {
     let mut scratch = Scratch::new();
     scratch.enter("1-initial");

@@ -324,6 +324,16 @@ impl Scratch {
         self.list();
     }
 
+    /// Damages the edits of a file that all see.
+    pub fn spoil_edits(&mut self, file: i64) {
+        for ((_, id), entry) in &mut self.entries {
+            if *id == file {
+                entry["pubMagicMetadata"]["data"] = json!("AAAA");
+            }
+        }
+        self.list();
+    }
+
     /// What the stages before would print.
     pub fn records(&self, scope: &str) -> Vec<Value> {
         let mut records = vec![json!({
