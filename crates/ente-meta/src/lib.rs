@@ -6,6 +6,7 @@ mod input;
 mod job;
 mod open;
 mod plan;
+mod problem;
 mod settle;
 mod sidecar;
 mod stage;

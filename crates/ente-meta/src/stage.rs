@@ -19,6 +19,7 @@ use crate::input::{Incoming, read_ahead};
 use crate::job::{Job, Told, file_record};
 use crate::open::{Entries, Library, live_placements, record_entries};
 use crate::plan::Planner;
+use crate::problem;
 use crate::settle;
 use crate::tally::Tally;
 use crate::write::Writer;
@@ -55,6 +56,8 @@ pub(crate) struct Stage<'a> {
     since: Instant,
     progress: Option<Progress>,
     tally: Tally,
+    /// Files with a sidecar that this run tried in vain to put right.
+    stuck: HashSet<i64>,
 }
 
 #[derive(Debug)]
@@ -81,6 +84,7 @@ impl<'a> Stage<'a> {
             since: Instant::now(),
             progress: None,
             tally: Tally::default(),
+            stuck: HashSet::new(),
         }
     }
 
@@ -197,13 +201,17 @@ impl<'a> Stage<'a> {
                 return self.queue_file(record, file, false);
             }
             "collection" => return self.take_collection(record),
-            "problem" | "finding" => {
+            kind @ ("problem" | "finding") => {
+                if let Some(progress) = self.progress.as_ref().filter(|_| kind == "problem") {
+                    progress.failed();
+                }
                 let prints = self.io.records.prints();
                 self.tally.passed(&record, &self.io.ui, prints);
             }
             "round" => {
                 self.flush()?;
                 self.pending()?;
+                self.stuck.clear();
             }
             _ => {}
         }
@@ -220,7 +228,7 @@ impl<'a> Stage<'a> {
         let opened = match record.members.get("entry") {
             Some(entry) => self.library.open_record(entry, self.plan.listing),
             None => {
-                self.library.refresh()?;
+                self.refresh()?;
                 let known = self.library.album_name(id);
                 known
                     .map(|(name, visibility)| (name.to_owned(), visibility))
@@ -242,13 +250,8 @@ impl<'a> Stage<'a> {
             }
             Err(cause) => {
                 self.enqueue(Item::Pass(record))?;
-                let problem = Problem {
-                    collection: Some(id),
-                    cause: format!("collection {id} cannot be opened: {cause}"),
-                    ..undecryptable()
-                };
                 self.flush()?;
-                self.problem(problem)
+                self.problem(problem::unopened_album(id, &cause))
             }
         }
     }
@@ -357,8 +360,14 @@ impl<'a> Stage<'a> {
                         written.insert(task.wanted.key.1);
                     }
                     Outcome::Same => {}
-                    Outcome::Left(path) => self.tally.left.push(path),
-                    Outcome::Failed(path, error) => failed.push((task.wanted.key, path, error)),
+                    Outcome::Left(path) => {
+                        self.stuck.insert(task.wanted.key.1);
+                        self.tally.left.insert(path);
+                    }
+                    Outcome::Failed(path, error) => {
+                        self.stuck.insert(task.wanted.key.1);
+                        failed.push((task.wanted.key, path, error));
+                    }
                 }
             }
         }
@@ -371,16 +380,8 @@ impl<'a> Stage<'a> {
                 }
             }
         }
-        for ((collection, file, _), path, error) in failed {
-            self.problem(Problem {
-                class: "not-written".to_owned(),
-                file: Some(file),
-                collection: Some(collection),
-                cause: format!("cannot write `{path}`: {error}"),
-                path: Some(path),
-                hint: "run `ente-verify`: it finds what is missing around it".to_owned(),
-                ..undecryptable()
-            })?;
+        for (key, path, error) in failed {
+            self.problem(problem::not_written(key, path, &error))?;
         }
         Ok(())
     }
@@ -392,11 +393,9 @@ impl<'a> Stage<'a> {
             self.print(&record)?;
         }
         match told.unread {
-            Some(cause) if self.tally.is_first_told(file) => self.problem(Problem {
-                file: Some(file),
-                cause: format!("file {file} cannot be opened: {cause}"),
-                ..undecryptable()
-            }),
+            Some(cause) if self.tally.is_first_told(file) => {
+                self.problem(problem::unopened_file(file, &cause))
+            }
             _ => Ok(()),
         }
     }
@@ -420,11 +419,8 @@ impl<'a> Stage<'a> {
             if self.io.interrupt.is_set() {
                 break;
             }
-            if !self
-                .planner
-                .wanted(&self.library, at, file, true)
-                .is_empty()
-            {
+            let wanted = self.planner.wanted(&self.library, at, file, true);
+            if !wanted.is_empty() && !self.stuck.contains(&file) {
                 let record = file_record(&self.library, file, "pending");
                 self.queue_file(record, file, true)?;
             }
@@ -466,15 +462,5 @@ impl<'a> Stage<'a> {
             self.print(&end)?;
         }
         Ok(self.tally.exit())
-    }
-}
-
-fn undecryptable() -> Problem {
-    Problem {
-        stage: "ente-meta".to_owned(),
-        class: "undecryptable".to_owned(),
-        hint: "run the same command again; if it stays, look at the file in an app of Ente"
-            .to_owned(),
-        ..Problem::default()
     }
 }

@@ -1,6 +1,6 @@
 //! What a run came to: counted on the way, told to people and to the next stage at its end.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use ente_common::exit::{Exit, Failure};
 use ente_common::record::{Problem, Record};
@@ -18,7 +18,7 @@ pub(crate) struct Tally {
     /// Sidecars that were written.
     pub(crate) written: u64,
     /// Paths of what is not ours, or was edited, and was left alone.
-    pub(crate) left: Vec<String>,
+    pub(crate) left: BTreeSet<String>,
     problems: u64,
     passed_problems: u64,
     shown: u64,

@@ -265,7 +265,7 @@ fn what_the_user_edited_is_left_alone() {
     )
     .unwrap();
     scratch.enter("2-changed");
-    let run = scratch.run(&["DIR"]);
+    let run = scratch.pipe(&["-"], &scratch.records("all"));
     assert!(run.messages.contains("left alone 2"), "{}", run.messages);
     let path = "Vacation 2024 (Italy)/metadata/photo2.jpg.json";
     assert_eq!(scratch.text(path), "edited");
