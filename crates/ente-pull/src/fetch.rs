@@ -8,8 +8,9 @@ use std::time::Duration;
 use ente_common::cli::Interrupt;
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::Account;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::download::{Downloader, Trouble, Whole};
 use crate::jobs::{Jobs, JobsArg};
@@ -24,6 +25,12 @@ const WINDOW_TICKS: u32 = 10;
 const FILE_WEIGHT: u64 = 64 << 10;
 /// Failed connections in a row after which the network is taken to be down.
 const MOST_UNREACHABLE: u32 = 10;
+
+/// Results that may wait to be stored before downloads pause.
+const MOST_WAITING: usize = 256;
+
+/// A download that came to its end.
+type Finished = (Fetch, Result<Whole, Trouble>);
 
 /// What happens while downloads run.
 pub(crate) enum Event {
@@ -66,6 +73,8 @@ impl Until {
 
 /// Runs the downloads; returns how many were left undone because the run is to stop.
 ///
+/// Storing and printing happen in `take`, on this thread; downloads go on meanwhile, until enough results wait.
+///
 /// # Errors
 /// When no download can succeed any more, or `take` fails.
 pub(crate) async fn run(
@@ -76,52 +85,39 @@ pub(crate) async fn run(
     account: &Account,
     mut take: impl FnMut(Event) -> Result<(), Failure>,
 ) -> Result<usize, Failure> {
-    let mut queue = VecDeque::from(fetches);
-    let mut crew = Crew {
+    let (sender, mut results) = mpsc::channel(MOST_WAITING);
+    let crew = Crew {
+        queue: fetches.into(),
         jobs: Jobs::new(jobs),
         running: JoinSet::new(),
+        downloader,
         seen: 0,
         files: 0,
-        downloader,
     };
+    // When the results are dropped, because `take` failed for instance, it stops by itself.
+    let crew = tokio::spawn(crew.work(until.clone(), sender));
     let mut unreachable = 0;
-    let mut clock = interval(TICK);
-    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ticks = 0;
-    let result = loop {
-        crew.fill(&mut queue);
-        if crew.running.is_empty() {
-            break Ok(0);
+    let mut failure = None;
+    while failure.is_none() {
+        match timeout(TICK, results.recv()).await {
+            Err(_) => take(Event::Tick)?,
+            Ok(None) => break,
+            Ok(Some((fetch, result))) => match settle(fetch, result, &mut unreachable, account) {
+                Ok(event) => take(event)?,
+                Err(ended) => failure = Some(ended),
+            },
         }
-        if until.is_over() {
-            break Ok(queue.len() + crew.running.len());
-        }
-        tokio::select! {
-            _ = clock.tick() => {
-                ticks += 1;
-                if ticks % WINDOW_TICKS == 0 {
-                    // With nothing left to start, the number in flight says nothing about the line.
-                    crew.measure(!queue.is_empty());
-                }
-                take(Event::Tick)?;
-            }
-            Some(joined) = crew.running.join_next() => {
-                // A panic in a download is a fault of ours; it must not look like an object that came.
-                let (fetch, result) = match joined {
-                    Ok(joined) => joined,
-                    Err(error) => break Err(Failure::new(Exit::Failed, "a download broke off").cause(error)),
-                };
-                crew.files += 1;
-                match settle(fetch, result, &mut unreachable, account) {
-                    Ok(event) => take(event)?,
-                    Err(failure) => break Err(failure),
-                }
-            }
-        }
-    };
-    crew.running.abort_all();
+    }
+    drop(results);
     take(Event::Last)?;
-    result
+    match (failure, crew.await) {
+        (Some(failure), _) => Err(failure),
+        (None, Ok(Ok(left))) => Ok(left),
+        // A fault of ours must not look like objects that came.
+        (None, Ok(Err(error)) | Err(error)) => {
+            Err(Failure::new(Exit::Failed, "a download broke off").cause(error))
+        }
+    }
 }
 
 /// Sorts what became of a download: an event, or the end of the run.
@@ -161,10 +157,11 @@ fn settle(
     }
 }
 
-/// The downloads that run.
+/// The downloads that run, and those that wait for their turn.
 struct Crew {
+    queue: VecDeque<Fetch>,
     jobs: Jobs,
-    running: JoinSet<(Fetch, Result<Whole, Trouble>)>,
+    running: JoinSet<Finished>,
     downloader: Arc<Downloader>,
     /// Bytes at the last measurement.
     seen: u64,
@@ -173,9 +170,40 @@ struct Crew {
 }
 
 impl Crew {
-    fn fill(&mut self, queue: &mut VecDeque<Fetch>) {
+    /// Works until everything is done, the run is to stop or nobody takes the results; tells how many were left undone.
+    async fn work(
+        mut self,
+        until: Until,
+        results: mpsc::Sender<Finished>,
+    ) -> Result<usize, JoinError> {
+        let mut clock = interval(TICK);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = 0;
+        loop {
+            self.fill();
+            if self.running.is_empty() || until.is_over() || results.is_closed() {
+                return Ok(self.queue.len() + self.running.len());
+            }
+            tokio::select! {
+                _ = clock.tick() => {
+                    ticks += 1;
+                    if ticks % WINDOW_TICKS == 0 {
+                        self.measure();
+                    }
+                }
+                Some(finished) = self.running.join_next() => {
+                    self.files += 1;
+                    if results.send(finished?).await.is_err() {
+                        return Ok(self.queue.len() + self.running.len());
+                    }
+                }
+            }
+        }
+    }
+
+    fn fill(&mut self) {
         while self.running.len() < self.jobs.limit() {
-            let Some(fetch) = queue.pop_front() else {
+            let Some(fetch) = self.queue.pop_front() else {
                 return;
             };
             let downloader = Arc::clone(&self.downloader);
@@ -187,14 +215,15 @@ impl Crew {
     }
 
     /// Adapts the number of downloads to what the last window moved.
-    fn measure(&mut self, is_full: bool) {
+    fn measure(&mut self) {
         let bytes = self.downloader.moved.load(Ordering::Relaxed);
         let moved = bytes - self.seen + self.files * FILE_WEIGHT;
         self.seen = bytes;
         self.files = 0;
         if self.downloader.overloaded.swap(false, Ordering::Relaxed) {
             self.jobs.overload();
-        } else if is_full {
+        } else if !self.queue.is_empty() {
+            // With nothing left to start, the number in flight says nothing about the line.
             self.jobs.window(moved as f64);
         }
     }
