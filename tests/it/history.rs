@@ -166,7 +166,7 @@ fn pick<T: Copy>(items: &[T], n: usize) -> Option<T> {
 
 fn picture(seed: u64) -> Picture {
     Picture {
-        seed,
+        variant: seed,
         ..Picture::default()
     }
 }
