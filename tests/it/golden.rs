@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ente_tests::harness::{Machine, Outcome, assert_golden, expect_all, folded, tree};
+use ente_tests::harness::{Machine, Outcome, assert_golden, assert_same, expect_all, folded, tree};
 use ente_tests::library::GoldenState;
 use ente_tests::museum::Museum;
 
@@ -29,7 +29,7 @@ fn three_runs(museum: &Museum, machine: &Machine, run: fn(&Machine) -> Vec<Outco
     let outcomes = run(machine);
     expect_all(&outcomes, 0);
     assert_eq!(museum.fetched_objects(), BTreeSet::new());
-    assert_eq!(tree(&machine.export), before);
+    assert_same(&tree(&machine.export), &before);
     for outcome in &outcomes {
         assert!(
             outcome.records_of("file").is_empty(),
@@ -39,13 +39,26 @@ fn three_runs(museum: &Museum, machine: &Machine, run: fn(&Machine) -> Vec<Outco
     assert!(museum.leaked_tokens().is_empty());
 }
 
+/// A tree without the times of sidecars, which are those of their writing.
+fn undated_sidecars(
+    machine: &Machine,
+) -> std::collections::BTreeMap<String, ente_tests::harness::Entry> {
+    let mut files = tree(&machine.export);
+    for (path, file) in &mut files {
+        if path.contains("/metadata/") {
+            file.mtime_s = 0;
+        }
+    }
+    files
+}
+
 #[test]
 fn the_pipe_and_the_four_tools_lead_to_the_same_tree_and_manifest() {
     let (museum, piped) = golden();
     three_runs(&museum, &piped, Machine::pipeline);
     let (museum, stepped) = golden();
     three_runs(&museum, &stepped, Machine::steps);
-    assert_eq!(tree(&piped.export), tree(&stepped.export));
+    assert_same(&undated_sidecars(&piped), &undated_sidecars(&stepped));
     let (piped, stepped) = (folded(&piped.export), folded(&stepped.export));
     for (key, fact) in &piped {
         assert_eq!(Some(fact), stepped.get(key), "{key}");
@@ -75,12 +88,12 @@ fn a_first_run_that_was_cut_in_half_gives_the_same_names() {
     let half: String = pulled
         .stdout
         .lines()
-        .take(9)
+        .take(26)
         .map(|line| format!("{line}\n"))
         .collect();
     let outcome = machine.run_with(&["ente-decrypt", "-"], &half);
     assert_eq!(outcome.code, 1, "{}", outcome.stderr);
-    assert!(!tree(&machine.export).is_empty());
+    assert!(!tree(&machine.export).is_empty(), "{half}\n{outcome:?}");
     expect_all(&machine.steps(), 0);
     assert_golden(&machine.export, &expected("1-initial"));
 }
@@ -129,7 +142,7 @@ fn nothing_is_written_by_what_only_lists() {
     expect_all(&outcome, 0);
     assert!(!machine.export.exists(), "a listing makes no export");
     let files = outcome.last().expect("there are four").records_of("file");
-    assert_eq!(files.len(), 30);
+    assert_eq!(files.len(), 27);
     assert!(
         files
             .iter()
@@ -143,7 +156,8 @@ fn nothing_is_written_by_what_only_lists() {
         0,
     );
     expect_all(&[machine.run(&["ente-meta", "--print", machine.dir()])], 0);
-    assert_eq!((tree(&machine.export), folded(&machine.export)), before);
+    assert_same(&tree(&machine.export), &before.0);
+    assert_eq!(folded(&machine.export), before.1);
     assert!(museum.fetched_objects().is_empty());
 }
 

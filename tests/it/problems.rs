@@ -39,12 +39,12 @@ fn a_damaged_object_a_missing_one_and_an_unreadable_record_leave_the_others_alon
     );
     museum.inject(Match::download(104), Fault::Status(404), None);
     museum.with_library(|library| {
-        library.patch_row(24, 114, serde_json::json!({"metadata": {"encryptedData": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "decryptionHeader": "pM3z3H3YvH1W0ZprbJ6XKCmOIHMgQYRv", "size": 0}}));
+        library.patch_row(21, 119, serde_json::json!({"metadata": {"encryptedData": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "decryptionHeader": "pM3z3H3YvH1W0ZprbJ6XKCmOIHMgQYRv", "size": 0}}));
     });
     let problems = BTreeSet::from([
         ("damaged".to_owned(), 102),
         ("not-found".to_owned(), 104),
-        ("undecryptable".to_owned(), 114),
+        ("undecryptable".to_owned(), 119),
     ]);
     let outcomes = machine.pipeline();
     assert!(
@@ -55,16 +55,12 @@ fn a_damaged_object_a_missing_one_and_an_unreadable_record_leave_the_others_alon
     let missing = [
         "Vacation 2024/photo2.jpg",
         "Family/Grandma's birthday.jpg",
-        "Camera/IMG.JPG",
+        "Archive 2019/archived.jpg",
     ];
     let files = tree(&machine.export);
     for path in missing {
         assert!(!files.contains_key(path), "`{path}` is not to be exported");
     }
-    assert!(
-        files.contains_key("Camera/img_1.jpg"),
-        "names do not depend on what can be read today"
-    );
 
     // The damaged one is fetched once more, the missing one is asked for again, nothing else.
     museum.reset_log();
@@ -83,9 +79,9 @@ fn a_damaged_object_a_missing_one_and_an_unreadable_record_leave_the_others_alon
 
     // All is well again on the server.
     museum.clear_faults();
-    museum.with_library(|library| library.switch_to(ente_tests::library::GoldenState::Initial));
+    museum.with_library(|library| library.patch_row(21, 119, serde_json::Value::Null));
     let _ = machine
-        .run(&["ente-pull", "--refetch", "102", machine.dir()])
+        .run(&["ente-pull", "--full", "--refetch", "102", machine.dir()])
         .expect(0);
     expect_all(&machine.pipeline(), 0);
     assert_golden(&machine.export, &expected("1-initial"));
@@ -170,7 +166,7 @@ fn an_interrupted_run_is_seen_by_verify() {
     let found = machine.run(&["ente-verify", machine.dir()]).expect(4);
     assert_eq!(
         found.records_of("finding").len(),
-        32,
+        29,
         "every placement is still to be exported"
     );
     assert!(
@@ -196,6 +192,6 @@ fn another_account_is_refused_and_changes_nothing() {
         let outcome = machine.run(&[tool, machine.dir()]);
         assert_eq!(outcome.code, 12, "{tool}: {}", outcome.stderr);
     }
-    assert_eq!(tree(&machine.export), before);
+    ente_tests::harness::assert_same(&tree(&machine.export), &before);
     assert_eq!(fs::read_to_string(&about).unwrap(), text);
 }

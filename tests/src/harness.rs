@@ -234,12 +234,39 @@ pub fn expect_all(outcomes: &[Outcome], code: i32) {
 }
 
 /// A file of a tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Its bytes.
     pub bytes: Vec<u8>,
     /// Modification time in whole seconds, rounded down.
     pub mtime_s: i64,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} bytes {} at {}",
+            self.bytes.len(),
+            &blake3::hash(&self.bytes).to_hex()[..8],
+            self.mtime_s
+        )
+    }
+}
+
+/// Asserts that two trees are the same, byte by byte.
+///
+/// # Panics
+/// If they are not; says where they differ.
+pub fn assert_same(left: &BTreeMap<String, Entry>, right: &BTreeMap<String, Entry>) {
+    for (path, entry) in left {
+        assert_eq!(Some(entry), right.get(path), "`{path}`");
+    }
+    let more: Vec<_> = right
+        .keys()
+        .filter(|path| !left.contains_key(*path))
+        .collect();
+    assert!(more.is_empty(), "only on the right: {more:?}");
 }
 
 /// Every file below `dir` but `.ente`, by path with `/`.

@@ -126,9 +126,7 @@ impl Tool for Args {
                 if let Some(begin) = &begin {
                     export.check_account(&begin.account)?;
                 }
-                let keys = open::account_keys(&self.keystore, &export.about().account, |other| {
-                    export.check_account(other)
-                })?;
+                let keys = self.keystore.keys_of(&export.about().account)?;
                 Run::new(self, io, export, keys, begin).run(input)
             }
         }

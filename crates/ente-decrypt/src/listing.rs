@@ -11,7 +11,7 @@ use ente_common::record::{Begin, Input, Record};
 use serde_json::{Value, json};
 
 use crate::desired::Desired;
-use crate::open::{account_keys, open_collection};
+use crate::open::open_collection;
 use crate::plan::{Fate, Siblings, Source, Structure, lacks, source};
 use crate::records::{annotate_collection, annotate_listed};
 use crate::tree::Tree;
@@ -32,19 +32,7 @@ pub fn pass<R: BufRead>(
     if let Some(export) = &export {
         export.check_account(&begin.account)?;
     }
-    let keys = account_keys(&args.keystore, &begin.account, |other| {
-        if other.is(&begin.account) {
-            return Ok(());
-        }
-        Err(
-            Failure::new(Exit::Refused, "the records are of another account")
-                .cause(format!(
-                    "they are of `{}`, the keys here of `{}`",
-                    begin.account.email, other.email
-                ))
-                .hint("choose the account with `--account`"),
-        )
-    })?;
+    let keys = args.keystore.keys_of(&begin.account)?;
     let state = match &export {
         Some(export) => State::load(&export.state_dir())?,
         None => State::default(),

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ente_common::exit::{Failure, chain};
-use ente_common::keystore::{KeysFile, KeystoreArgs, Select};
+use ente_common::exit::chain;
+use ente_common::keystore::KeysFile;
 use ente_common::manifest::ciphertext::Ciphertext;
-use ente_common::manifest::{Account, Export, PlacementKey, State, facts};
+use ente_common::manifest::{Export, PlacementKey, State, facts};
 use ente_common::model::{FileType, OpenedCollection, OpenedFile};
 use ente_common::record::Problem;
 use ente_common::wire;
@@ -18,35 +18,6 @@ use crate::tree::problem;
 
 /// Files that are read before they are opened side by side.
 const BLOCK: usize = 4096;
-
-/// The keys of the account that an export or a stream of records belongs to.
-///
-/// # Errors
-/// When there are none (10), or only those of another account (12; `refuse` words it).
-pub fn account_keys(
-    args: &KeystoreArgs,
-    account: &Account,
-    refuse: impl Fn(&Account) -> Result<(), Failure>,
-) -> Result<KeysFile, Failure> {
-    let keystore = args.open()?;
-    let select = match args.select() {
-        Select::Default => {
-            let entries = keystore.accounts()?;
-            let keyed = || entries.iter().filter(|entry| entry.has_keys);
-            match keyed().find(|entry| !entry.account.is(account)) {
-                Some(other) if !entries.iter().any(|entry| entry.account.is(account)) => {
-                    refuse(&other.account)?;
-                    Select::Default
-                }
-                _ => Select::Account(account),
-            }
-        }
-        named => named,
-    };
-    let keys = keystore.keys(select)?;
-    refuse(&keys.account)?;
-    Ok(keys)
-}
 
 /// The encrypted library and what opens it.
 #[derive(Debug)]

@@ -18,9 +18,9 @@ use std::io;
 use clap::Parser;
 use ente_common::cli::{Common, Io, Source, Tool, When};
 use ente_common::exit::{Exit, Failure};
-use ente_common::keystore::{KeysFile, KeystoreArgs, Select};
+use ente_common::keystore::KeystoreArgs;
 use ente_common::layout::Sidecars;
-use ente_common::manifest::{Account, Export};
+use ente_common::manifest::Export;
 use ente_common::record::{Begin, Expect, Scope, Writer as Records, path_to_value, run_id};
 
 use filter::Filter;
@@ -106,7 +106,7 @@ impl Tool for Args {
             (None, None) => return Err(Failure::new(Exit::Usage, "no export is named")),
         };
         let state_dir = export.as_ref().map(Export::state_dir);
-        let library = Library::new(self.keys(account)?, state_dir)?;
+        let library = Library::new(self.keystore.keys_of(account)?, state_dir)?;
 
         let writes = !listing && !self.print;
         let run = match begin {
@@ -165,24 +165,5 @@ impl Args {
             export.check_account(&begin.account)?;
         }
         Ok(Some(export))
-    }
-
-    /// The keys of the account; others are refused.
-    fn keys(&self, account: &Account) -> Result<KeysFile, Failure> {
-        let keystore = self.keystore.open()?;
-        let select = match self.keystore.select() {
-            Select::Default => Select::Account(account),
-            named => named,
-        };
-        let keys = keystore.keys(select)?;
-        if !keys.account.is(account) {
-            return Err(Failure::new(
-                Exit::Refused,
-                format!("the export belongs to `{}`", account.email),
-            )
-            .cause(format!("`--account` names `{}`", keys.account.email))
-            .hint("leave `--account` out: the export knows whose it is"));
-        }
-        Ok(keys)
     }
 }

@@ -77,6 +77,33 @@ impl KeystoreArgs {
             Some(name) => Select::Named(name),
         }
     }
+
+    /// The keys of `owner`, whose export or records are at hand, or of the account that is named.
+    ///
+    /// # Errors
+    /// When there are none (10), or only those of another account (12).
+    #[cfg(feature = "crypto")]
+    pub fn keys_of(&self, owner: &Account) -> Result<KeysFile, Failure> {
+        let keystore = self.open()?;
+        let keys = match self.select() {
+            Select::Default => match keystore.keys(Select::Account(owner)) {
+                // Somebody else is signed in: that is for the export to refuse.
+                Err(KeystoreError::Unknown(_)) => keystore.keys(Select::Default),
+                found => found,
+            },
+            named => keystore.keys(named),
+        }?;
+        if !keys.account.is(owner) {
+            let what = format!("the export belongs to `{}`", owner.email);
+            return Err(Failure::new(Exit::Refused, what)
+                .cause(format!(
+                    "the keys are those of `{}` at {}",
+                    keys.account.email, keys.account.endpoint
+                ))
+                .hint("sign in with `ente-login`, or choose the account with `--account`"));
+        }
+        Ok(keys)
+    }
 }
 
 /// Which of several accounts.
