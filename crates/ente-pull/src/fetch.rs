@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ente_common::cli::Interrupt;
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::Account;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::download::{Downloader, Trouble, Whole};
 use crate::jobs::{Jobs, JobsArg};
 use crate::plan::Fetch;
 use crate::problems;
+use crate::task::Until;
 
 /// How often the loop looks at the clock and at the signal to stop.
 const TICK: Duration = Duration::from_millis(50);
@@ -46,29 +46,6 @@ pub(crate) enum Event {
     Tick,
     /// Nothing more will come: keep what came.
     Last,
-}
-
-/// When to stop before everything is done.
-#[derive(Clone, Debug)]
-pub(crate) struct Until {
-    pub(crate) interrupt: Interrupt,
-    pub(crate) deadline: Option<Instant>,
-}
-
-impl Until {
-    /// Returns when the run was interrupted.
-    pub(crate) async fn interrupted(&self) {
-        while !self.interrupt.is_set() {
-            tokio::time::sleep(TICK).await;
-        }
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.interrupt.is_set()
-            || self
-                .deadline
-                .is_some_and(|deadline| Instant::now() >= deadline)
-    }
 }
 
 /// Runs the downloads; returns how many were left undone because the run is to stop.

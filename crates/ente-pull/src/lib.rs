@@ -17,6 +17,7 @@ mod select;
 mod session;
 mod store;
 mod summary;
+mod task;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::{Path, PathBuf};
@@ -31,12 +32,11 @@ use ente_common::manifest::Export;
 use ente_common::record::{Begin, Record};
 use tokio::time::Instant;
 
-use fetch::Until;
 use jobs::JobsArg;
 use records::Counts;
-use round::Task;
 use select::Ids;
 use session::Session;
+use task::{Task, Until};
 
 /// Whether encrypted objects stay in the export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -107,7 +107,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     max_remove: Option<usize>,
     /// Fetch this file again, whatever is known of it; may be given several times
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "watch")]
     refetch: Vec<i64>,
     /// List everything from the start, as every week
     #[arg(long)]
@@ -238,7 +238,8 @@ async fn rounds(
     dir: &Path,
     named: Option<&Named>,
 ) -> Result<Exit, Failure> {
-    let run = named.map_or_else(new_run, |named| named.begin.run.clone());
+    let run = named.map(|named| named.begin.run.clone());
+    let run = run.filter(|run| is_run(run)).unwrap_or_else(new_run);
     let mut task = Task {
         args,
         account: &session.account,
@@ -274,7 +275,7 @@ async fn rounds(
             Err(failure) => return Err(failure),
         }
         match args.interval() {
-            Some(interval) if wait(interval, &task.until).await => {}
+            Some(interval) if task.until.pause(interval).await => {}
             _ => break,
         }
     }
@@ -294,23 +295,15 @@ async fn rounds(
     Ok(exit)
 }
 
-/// Waits for the next round; `false` when there is to be none.
-async fn wait(interval: Duration, until: &Until) -> bool {
-    let next = Instant::now() + interval;
-    while !until.is_over() {
-        let now = Instant::now();
-        if now >= next {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(100).min(next - now)).await;
-    }
-    false
-}
-
 fn write(io: &mut Io, record: &Record) -> Result<(), Failure> {
     io.records
         .write(record)
         .map_err(|error| output_failure(&error))
+}
+
+/// The text is a run ID; what comes from outside may be anything.
+fn is_run(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A fresh run ID: 16 hex digits. The standard library seeds its hashers at random.
@@ -364,7 +357,7 @@ mod tests {
     #[test]
     fn run_ids_are_sixteen_digits_and_differ() {
         let (one, other) = (new_run(), new_run());
-        assert_eq!(one.len(), 16);
+        assert!(is_run(&one) && !is_run("../../etc/passwd"));
         assert_ne!(one, other);
     }
 }

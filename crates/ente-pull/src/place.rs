@@ -15,8 +15,8 @@ use crate::changes::Changes;
 use crate::listing::{self, Listing};
 use crate::problems::{self, STAGE};
 use crate::records::Entries;
-use crate::round::Task;
 use crate::store::Store;
+use crate::task::Task;
 use crate::{Args, Objects};
 
 /// After so long everything is listed from the start again.
@@ -59,6 +59,11 @@ impl Place {
             place.scratch = Some(scratch);
             if let Some(export) = &place.export {
                 place.state = State::load(&export.state_dir())?;
+                // A listing that another run has not closed is not to be closed by this one's.
+                place.state.pull.apply(PullFact::Listing(facts::Listing {
+                    void: true,
+                    ..facts::Listing::default()
+                }));
             }
         } else if place.export.is_some() {
             place.enter(task, now)?;

@@ -1,73 +1,29 @@
 //! One round: list, plan, say what changed, fetch, tidy up.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use ente_common::api::{Client, Retry};
+use ente_common::api::Retry;
 use ente_common::cli::Io;
 use ente_common::exit::{Exit, Failure};
-use ente_common::manifest::{Account, facts};
+use ente_common::manifest::{ContentKey, facts};
 use ente_common::record::{Begin, Expect, Scope, path_to_value};
 use ente_common::ui::Progress;
 
-use crate::Args;
 use crate::changes::{Change, Changes};
 use crate::download::Downloader;
-use crate::fetch::{self, Event, Until};
+use crate::fetch::{self, Event};
 use crate::jobs::Throttle;
-use crate::listing::{Listing, ListingError};
+use crate::listing::Listing;
 use crate::place::Place;
 use crate::plan::{self, Fetch, Plan, Request, Step};
 use crate::problems::{self, STAGE};
 use crate::records::{Counts, Printer};
-use crate::select::{Ids, Selection};
+use crate::select::Selection;
 use crate::store::Outcome;
 use crate::summary;
-
-/// What a round is to do.
-#[derive(Debug)]
-pub(crate) struct Task<'a> {
-    pub(crate) args: &'a Args,
-    pub(crate) account: &'a Account,
-    pub(crate) client: &'a Client,
-    /// For objects: a client that does not repeat by itself.
-    pub(crate) downloads: &'a Client,
-    pub(crate) dir: &'a Path,
-    /// Run ID.
-    pub(crate) run: &'a str,
-    /// What `--only -` named.
-    pub(crate) ids: Option<&'a Ids>,
-    pub(crate) until: Until,
-    /// `begin` was printed by an earlier round.
-    pub(crate) has_begun: bool,
-}
-
-impl Task<'_> {
-    pub(crate) fn scope(&self) -> Scope {
-        if self.args.list || self.args.dry_run {
-            Scope::Listing
-        } else if self.is_narrow() {
-            Scope::Only
-        } else {
-            Scope::All
-        }
-    }
-
-    /// The round is about a part of the account.
-    fn is_narrow(&self) -> bool {
-        self.ids.is_some() || !self.args.selection.choose_nothing()
-    }
-
-    pub(crate) fn failure(&self, error: ListingError) -> Failure {
-        match error {
-            ListingError::Api(error) => problems::failure(&error, self.account),
-            ListingError::Journal(error) => error.into(),
-            ListingError::Endless => Failure::new(Exit::Failed, error.to_string()),
-        }
-    }
-}
+use crate::task::Task;
 
 /// Runs one round; tells what it did.
 ///
@@ -99,9 +55,10 @@ pub(crate) async fn run(task: &Task<'_>, io: &mut Io) -> Result<Counts, Failure>
     if task.scope() != Scope::Listing {
         let bytes = fetches.iter().filter_map(|fetch| fetch.size).sum();
         let progress = io.ui.progress("Fetching", fetches.len() as u64, bytes);
+        let needed = fetches.iter().map(Fetch::key).collect();
         let left = round.fetch(&plan, fetches, &progress).await;
         progress.finish();
-        round.finish(left?, now)?;
+        round.finish(left?, &needed, now)?;
     }
     summary::say(&io.ui, task, &plan, &round.printer);
     Ok(round.printer.counts)
@@ -177,17 +134,8 @@ impl Round<'_> {
 
     fn collections(&mut self, listing: &Listing, known: &HashSet<i64>) -> Result<(), Failure> {
         if self.task.args.list {
-            let listed: Vec<_> = self
-                .place
-                .state
-                .pull
-                .collections
-                .values()
-                .cloned()
-                .collect();
-            return listed
-                .iter()
-                .try_for_each(|collection| self.printer.collection(collection, "listed"));
+            let mut listed = self.place.state.pull.collections.values();
+            return listed.try_for_each(|collection| self.printer.collection(collection, "listed"));
         }
         for collection in &listing.collections {
             let change = match collection {
@@ -268,12 +216,16 @@ impl Round<'_> {
         }))
     }
 
-    /// The files that this round has a record for, by ID.
+    /// The files that this round has a record for, by ID: those with news, or all that were asked for by name.
     fn shown(&self, plan: &Plan) -> Vec<i64> {
-        if self.task.is_narrow() || self.task.args.list {
+        let is_named = self.task.is_narrow() && !self.task.has_begun;
+        if is_named || self.task.args.list {
             return plan.targets.keys().copied().collect();
         }
-        let mut shown: BTreeSet<i64> = self.changes.files.keys().copied().collect();
+        let changed = self.changes.files.keys().copied();
+        let mut shown: BTreeSet<i64> = changed
+            .filter(|id| !self.task.is_narrow() || plan.targets.contains_key(id))
+            .collect();
         let steps = plan.steps.iter();
         shown.extend(steps.filter_map(|(id, step)| {
             let quiet = matches!(step, Step::AtHand | Step::Exported | Step::Judged);
@@ -392,7 +344,12 @@ impl Round<'_> {
     }
 
     /// After the downloads: nothing that nobody wants stays behind, and everything is on the disk.
-    fn finish(&mut self, left: usize, now: i64) -> Result<(), Failure> {
+    fn finish(
+        &mut self,
+        left: usize,
+        needed: &HashSet<ContentKey>,
+        now: i64,
+    ) -> Result<(), Failure> {
         let is_complete = left == 0 && self.task.scope() == Scope::All;
         if left > 0 && !self.task.until.interrupt.is_set() {
             self.printer.problem(&problems::out_of_time(left))?;
@@ -411,7 +368,7 @@ impl Round<'_> {
                     _ => store.retire(state, &object, None)?,
                 }
             }
-            store.forget_unwanted(state)?;
+            store.forget_all_but(state, needed)?;
         }
         store.sync()
     }

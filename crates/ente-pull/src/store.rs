@@ -2,7 +2,7 @@
 //!
 //! Objects are synced in batches, before the facts that rest on them; the records wait for both.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::layout;
 use ente_common::manifest::facts::{Failed, Object, PullFact};
-use ente_common::manifest::{Export, Journal, State};
+use ente_common::manifest::{ContentKey, Export, Journal, State};
 
 use crate::download::Whole;
 use crate::plan::Fetch;
@@ -241,22 +241,16 @@ impl Store {
         Ok(true)
     }
 
-    /// Forgets failures and parts of content that the account no longer has.
-    pub(crate) fn forget_unwanted(&mut self, state: &mut State) -> Result<(), Failure> {
-        let live: std::collections::HashSet<_> = state
-            .pull
-            .files
-            .values()
-            .filter_map(|file| Some((file.id, file.version?)))
-            .collect();
-        let failed: Vec<Failed> = state
-            .pull
-            .failed
-            .iter()
-            .filter(|(key, _)| !live.contains(key))
-            .map(|(_, failed)| gone(failed))
-            .collect();
-        for fact in failed {
+    /// Forgets failures and parts of everything but `needed`: of content that the account no longer has, or that is at hand after all.
+    pub(crate) fn forget_all_but(
+        &mut self,
+        state: &mut State,
+        needed: &HashSet<ContentKey>,
+    ) -> Result<(), Failure> {
+        let failed = state.pull.failed.iter();
+        let stale = failed.filter(|(key, _)| !needed.contains(key));
+        let stale: Vec<Failed> = stale.map(|(_, failed)| gone(failed)).collect();
+        for fact in stale {
             self.note(state, PullFact::Failed(fact));
         }
         let partial = self.path("partial");
@@ -269,7 +263,7 @@ impl Store {
             };
             let key = name.rsplit_once('-');
             let key = key.and_then(|(id, version)| Some((id.parse().ok()?, version.parse().ok()?)));
-            if key.is_none_or(|key| !live.contains(&key)) {
+            if key.is_none_or(|key| !needed.contains(&key)) {
                 fs::remove_file(found.path())
                     .map_err(|error| cannot("remove", &found.path(), &error))?;
             }

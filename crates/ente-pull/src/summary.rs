@@ -5,7 +5,8 @@ use ente_common::ui::{Ui, human_bytes, human_count};
 
 use crate::plan::Plan;
 use crate::records::{Counts, Printer};
-use crate::round::{Task, expect};
+use crate::round::expect;
+use crate::task::Task;
 
 /// Messages about single albums and the like before the rest is only counted.
 const MOST_NOTICES: usize = 5;
