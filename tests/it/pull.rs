@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ente_tests::harness::{Machine, Outcome, folded};
-use ente_tests::library::GoldenState;
-use ente_tests::museum::{Fault, Match, Museum, Origin};
+use ente_tests::library::{Content, GenerateOptions, GoldenState, Library, NewFile};
+use ente_tests::museum::{Fault, Match, Museum, Options, Origin};
 use serde_json::{Value, json};
 
 use crate::golden;
@@ -533,5 +533,143 @@ fn the_number_of_downloads_and_the_rate_are_kept() {
     assert_eq!(
         changed_words(&refetch).into_keys().collect::<Vec<_>>(),
         [101]
+    );
+}
+
+/// A small account whose contents can be changed.
+fn made_up() -> (Museum, Machine) {
+    let library = Library::generate(&GenerateOptions {
+        files: 30,
+        albums: 4,
+        photo_bytes: 2_000..4_000,
+        video_bytes: 4_000..8_000,
+        ..GenerateOptions::default()
+    });
+    let options = GenerateOptions::default();
+    let museum = Museum::start(library, Options::default());
+    let machine = crate::machine();
+    let _ = machine
+        .sign_in(museum.api_url(), &options.email, &options.password)
+        .expect(0);
+    (museum, machine)
+}
+
+fn photo(title: &str) -> NewFile {
+    NewFile::new(title, Content::Bytes(0, vec![7; 1_000].into()))
+}
+
+#[test]
+fn pages_of_any_size_and_equal_times_lose_nothing() {
+    for page_size in [1, 2, 7] {
+        let library = Library::golden(GoldenState::Initial);
+        let museum = Museum::start(
+            library,
+            Options {
+                page_size,
+                ..Options::default()
+            },
+        );
+        let machine = crate::machine();
+        let _ = machine
+            .sign_in(museum.api_url(), crate::EMAIL, crate::PASSWORD)
+            .expect(0);
+        let listed = pull(&machine, &["--list"]).expect(0);
+        assert_eq!(listed.records_of("file").len(), FILES, "{page_size}");
+    }
+}
+
+#[test]
+fn a_change_that_became_visible_late_is_found() {
+    let (museum, machine) = made_up();
+    let _ = pull(&machine, &[]).expect(0);
+    let late = museum.with_library(|library| {
+        let live = library.live_mut();
+        let album = live.create_album("late");
+        let before = live.now_us();
+        let _ = live.upload(album, photo("in time.jpg"));
+        (album, before)
+    });
+    let _ = pull(&machine, &[]).expect(0);
+    let (album, before) = late;
+    let id = museum.with_library(|library| {
+        library.live_mut().at(before - 60_000_000, |live| {
+            live.upload(album, photo("late.jpg"))
+        })
+    });
+    let words = changed_words(&pull(&machine, &[]).expect(0));
+    assert_eq!(words, BTreeMap::from([(id, "new".to_owned())]));
+}
+
+#[test]
+fn an_album_of_somebody_else_that_vanishes_takes_its_files_along() {
+    let (museum, machine) = made_up();
+    let (album, id) = museum.with_library(|library| {
+        let live = library.live_mut();
+        let album = live.share_in("bob@example.org", "Bob's");
+        (album, live.upload(album, photo("bob.jpg")))
+    });
+    let _ = pull(&machine, &[]).expect(0);
+    museum.with_library(|library| library.live_mut().vanish(album));
+    let gone = pull(&machine, &[]).expect(0);
+    assert_eq!(
+        changed_words(&gone),
+        BTreeMap::from([(id, "removed".to_owned())])
+    );
+    assert_eq!(gone.records_of("collection")[0]["change"], "gone");
+    assert_eq!(
+        gone.records_of("file")[0]["placements"],
+        json!([{"collection": album, "gone": true}])
+    );
+    assert!(pull(&machine, &[]).expect(0).records_of("file").is_empty());
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_stays_a_problem_until_it_can() {
+    let (museum, machine) = made_up();
+    let (album, id) = museum.with_library(|library| {
+        let live = library.live_mut();
+        let album = live.create_album("odd");
+        let _ = live.upload(album, photo("good.jpg"));
+        (album, live.upload(album, photo("odd.jpg")))
+    });
+    museum.with_library(|library| library.patch_row(album, id, json!({"ownerID": "nobody"})));
+    let first = pull(&machine, &[]).expect(3);
+    assert_eq!(classes(&first), ["unreadable-entry"]);
+    assert!(!changed_words(&first).contains_key(&id));
+    let again = pull(&machine, &[]).expect(3);
+    assert_eq!(classes(&again), ["unreadable-entry"]);
+    assert!(again.records_of("file").is_empty());
+    museum.with_library(|library| library.patch_row(album, id, Value::Null));
+    let words = changed_words(&pull(&machine, &[]).expect(0));
+    assert_eq!(words, BTreeMap::from([(id, "new".to_owned())]));
+}
+
+#[test]
+fn an_object_replaced_while_it_is_fetched_is_listed_again() {
+    let (museum, machine) = made_up();
+    let id = museum.with_library(|library| {
+        let live = library.live_mut();
+        let album = live.create_album("busy");
+        live.upload(album, photo("one.jpg"))
+    });
+    let _ = pull(&machine, &[]).expect(0);
+    // Replaced without any sign in the album's time, as far as a stale listing can tell.
+    museum.inject(Match::object(id), Fault::WrongLength(5), Some(1));
+    let failed = pull(&machine, &["--refetch", &id.to_string()]).expect(3);
+    assert_eq!(classes(&failed), ["size-mismatch"]);
+    museum.reset_log();
+    let _ = pull(&machine, &[]).expect(0);
+    let diffs = museum
+        .requests()
+        .iter()
+        .filter(|request| request.path.ends_with("/diff"))
+        .count();
+    assert_eq!(diffs, 1, "only the album concerned");
+    museum.reset_log();
+    let _ = pull(&machine, &[]).expect(0);
+    assert_eq!(
+        museum.requests().len(),
+        1,
+        "what is at hand is no failure any more"
     );
 }
