@@ -23,8 +23,11 @@ pub(crate) struct Counts {
     pub(crate) fetched: u64,
     /// Bytes of the objects fetched.
     pub(crate) bytes: u64,
+    /// Problems that are about a file.
     pub(crate) failed: u64,
     pub(crate) problems: u64,
+    /// Objects still to be fetched when the run was stopped.
+    pub(crate) left: u64,
 }
 
 impl Counts {
@@ -35,6 +38,7 @@ impl Counts {
         self.bytes += other.bytes;
         self.failed += other.failed;
         self.problems += other.problems;
+        self.left = other.left;
     }
 
     /// A closing record: `end` or `round`.
@@ -127,6 +131,8 @@ pub(crate) struct Printer<'a> {
     pub(crate) counts: Counts,
     /// Problems that are not about a file: each is worth a message of its own.
     pub(crate) notices: Vec<Problem>,
+    /// The first problem that is about a file.
+    pub(crate) example: Option<Problem>,
 }
 
 impl Printer<'_> {
@@ -140,6 +146,9 @@ impl Printer<'_> {
         self.counts.problems += 1;
         if problem.file.is_none() {
             self.notices.push(problem.clone());
+        } else {
+            self.counts.failed += 1;
+            self.example.get_or_insert_with(|| problem.clone());
         }
         self.print(&problem.to_record())
     }

@@ -43,6 +43,7 @@ pub(crate) async fn run(task: &Task<'_>, io: &mut Io) -> Result<Counts, Failure>
             entries: place.entries(&listed.listing),
             counts: Counts::default(),
             notices: Vec::new(),
+            example: None,
         },
         changes: listed.changes,
         place,
@@ -178,7 +179,6 @@ impl Round<'_> {
                 }
                 Some(Step::Nameless) => {
                     self.file(plan, id, Some("failed"))?;
-                    self.printer.counts.failed += 1;
                     self.printer.problem(&problems::bad_entry(None, Some(id)))?;
                 }
                 step => {
@@ -239,7 +239,6 @@ impl Round<'_> {
         let cause = format!("the server gave the same bytes twice: {cause}");
         let version = version.unwrap_or_default();
         let problem = problems::not_fetched(id, version, problems::DAMAGED, &cause);
-        self.printer.counts.failed += 1;
         self.printer.problem(&problem)
     }
 
@@ -332,7 +331,6 @@ impl Round<'_> {
                     self.file(plan, id, Some("stored"))?;
                 }
                 Outcome::Failed(failed) => {
-                    self.printer.counts.failed += 1;
                     self.file(plan, failed.id, Some("failed"))?;
                     let (id, version) = (failed.id, failed.version);
                     let problem = problems::not_fetched(id, version, &failed.class, &failed.cause);
@@ -350,6 +348,7 @@ impl Round<'_> {
         needed: &HashSet<ContentKey>,
         now: i64,
     ) -> Result<(), Failure> {
+        self.printer.counts.left = left as u64;
         let is_complete = left == 0 && self.task.scope() == Scope::All;
         if left > 0 && !self.task.until.interrupt.is_set() {
             self.printer.problem(&problems::out_of_time(left))?;

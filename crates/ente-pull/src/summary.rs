@@ -22,25 +22,23 @@ pub(crate) fn say(ui: &Ui, task: &Task<'_>, plan: &Plan, printer: &Printer<'_>) 
         };
         ui.warning(&Failure::new(Exit::Problems, what).hint(&*notice.hint));
     }
-    let rest = counts
-        .problems
-        .saturating_sub(printer.notices.len().min(MOST_NOTICES) as u64);
-    if counts.failed > 0 {
+    if let Some(example) = &printer.example {
         let what = format!(
             "{} of {} files were not fetched; each is a `problem` record",
             human_count(counts.failed),
             human_count(plan.targets.len() as u64),
         );
+        let file = example.file.unwrap_or_default();
         ui.warning(
             &Failure::new(Exit::Problems, what)
+                .cause(format!("file {file}: {}", example.cause))
                 .hint("run the same command again; it retries only those"),
         );
-    } else if rest > 0 {
-        let what = format!(
-            "{} more problems; each is a `problem` record",
-            human_count(rest)
-        );
-        ui.warning(&Failure::new(Exit::Problems, what));
+    }
+    let rest = printer.notices.len().saturating_sub(MOST_NOTICES) as u64;
+    if rest > 0 {
+        let what = format!("{} more problems", human_count(rest));
+        ui.warning(&Failure::new(Exit::Problems, what).cause("each is a `problem` record"));
     }
 }
 
@@ -59,12 +57,23 @@ fn line(task: &Task<'_>, plan: &Plan, counts: &Counts) -> String {
             human_count(counts.removed),
         );
     }
-    format!(
-        "{} files fetched ({}); {} new or changed, {} removed; the account holds {}",
-        human_count(counts.fetched),
-        human_bytes(counts.bytes),
-        human_count(changed),
-        human_count(counts.removed),
-        human_count(plan.targets.len() as u64),
-    )
+    let holds = human_count(plan.targets.len() as u64);
+    let mut line = if counts.files == 0 {
+        format!("nothing new; {holds} files")
+    } else {
+        format!(
+            "{} files fetched ({}); {} new or changed, {} removed, of {holds}",
+            human_count(counts.fetched),
+            human_bytes(counts.bytes),
+            human_count(changed),
+            human_count(counts.removed),
+        )
+    };
+    if counts.left > 0 {
+        line.push_str(&format!(
+            "; {} still to be fetched: the same command goes on",
+            human_count(counts.left)
+        ));
+    }
+    line
 }
