@@ -3,7 +3,7 @@
 //! Only what differs from the facts is held here; everything else stays as the facts say. A title whose digest is unchanged keeps its name;
 //! after those, new and changed titles take theirs in ascending order of collection and file ID, so that no order of arrival matters.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use ente_common::manifest::facts::{Folder, Placement};
 use ente_common::manifest::{PlacementKey, State};
@@ -133,7 +133,7 @@ impl Desired {
             names: names(state, &titles.files, name_bytes),
             unreadable: titles.unreadable.clone(),
         };
-        desired.settle(state);
+        desired.settle(state, &HashSet::new());
         desired
     }
 
@@ -142,13 +142,14 @@ impl Desired {
         self.folders.is_empty() && self.names.is_empty()
     }
 
-    /// Forgets what the facts say by now.
-    pub fn settle(&mut self, state: &State) {
+    /// Forgets what the facts say by now, and names that could not be had.
+    pub fn settle(&mut self, state: &State, evaded: &HashSet<PlacementKey>) {
         let (folders, placements) = (&state.decrypt.folders, &state.decrypt.placements);
         self.folders
             .retain(|id, folder| folders.get(id) != Some(folder));
-        self.names
-            .retain(|key, name| placements.get(key).map(Name::of).as_ref() != Some(name));
+        self.names.retain(|key, name| {
+            !evaded.contains(key) && placements.get(key).map(Name::of).as_ref() != Some(name)
+        });
     }
 
     /// What a live placement is to be called; `None` while it has no name.

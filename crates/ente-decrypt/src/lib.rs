@@ -23,6 +23,8 @@ pub mod tree;
 pub mod write;
 
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod testing;
 
 use std::path::PathBuf;

@@ -15,7 +15,7 @@ use crate::open::undecryptable;
 use crate::place::{judged, sync_all};
 use crate::plan::{Source, lacks, source};
 use crate::run::Run;
-use crate::tree::Batch;
+use crate::tree::{Album, Batch};
 
 /// A batch closes after so many files,
 pub(crate) const BATCH_FILES: usize = 64;
@@ -145,9 +145,14 @@ impl Run<'_> {
         loop {
             let (state, desired) = (&self.tree.state, &self.desired);
             keys.retain(|key| lacks(state, desired, *key) == Some(version));
+            keys.retain(|key| {
+                let folder = self.tree.folder(key.0);
+                self.tree.album(&folder) != Album::Foreign
+            });
             let Some(&first) = keys.first() else {
                 return Ok(None);
             };
+            let state = &self.tree.state;
             let work = match source(state, content, self.siblings.of(id)) {
                 Source::Placement(from) => {
                     self.begin_writing_content()?;

@@ -257,15 +257,16 @@ impl<'a> Run<'a> {
             }
             self.start_jobs(to_do)?;
             let is_idle = self.pool.is_idle();
-            // Whatever could still join the batch is not in sight.
-            if self.pool.is_due() || (is_idle && events.is_empty() && self.pool.has_batch()) {
+            let is_stopped = self.io.interrupt.is_set();
+            let is_last = is_idle && (is_stopped || ended.is_some() || self.round.is_some());
+            if self.pool.is_due() || (is_last && self.pool.has_batch()) {
                 self.close_batch()?;
                 continue;
             }
-            if is_idle && self.io.interrupt.is_set() {
+            if is_idle && is_stopped {
                 return Ok(ended.unwrap_or_default());
             }
-            if is_idle && (ended.is_some() || self.round.is_some()) {
+            if is_last {
                 let is_whole = ended.as_ref().is_none_or(|ended| ended.end.is_some());
                 if !self.is_over(is_whole)? {
                     continue;
@@ -447,7 +448,7 @@ impl<'a> Run<'a> {
         }
         self.begin_writing()?;
         self.tree.restructure(&self.desired, &plan)?;
-        self.desired.settle(&self.tree.state);
+        self.desired.settle(&self.tree.state, &self.tree.evaded);
         self.tell_problems()
     }
 
@@ -682,6 +683,13 @@ impl<'a> Run<'a> {
                 .cause("each is a `problem` record")
                 .hint("run the same command again; it tries only those");
             self.io.ui.warning(&failure);
+        }
+        let evaded = self.tree.evaded.len() as u64;
+        if evaded > 0 {
+            self.io.ui.note(&format!(
+                "{} took the next free name, because something of yours has theirs",
+                human_count(evaded)
+            ));
         }
         self.io.ui.note(&format!(
             "wrote {} ({}), linked {}, moved {}, restored {}, removed {}",

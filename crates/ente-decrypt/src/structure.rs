@@ -246,6 +246,11 @@ impl Tree {
         desired: &Desired,
         restore: &Restore,
     ) -> Option<Arrival> {
+        let folder = desired.folder(&self.state, restore.to.0);
+        let folder = folder.unwrap_or_default().to_owned();
+        if self.album(&folder) == Album::Foreign {
+            return None;
+        }
         let facts: Vec<Trash> = restore
             .paths
             .iter()

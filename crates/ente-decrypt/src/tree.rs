@@ -149,6 +149,8 @@ pub struct Tree {
     writer: Option<(Journal, Lock)>,
     /// Folder of today's trash.
     today: String,
+    /// Placements that took another name than they were to have, because something was in the way.
+    pub evaded: HashSet<PlacementKey>,
     /// Names taken in the albums where something was in the way.
     names: HashMap<i64, naming::Folder>,
     foreign: HashSet<String>,
@@ -165,6 +167,7 @@ impl Tree {
             problems: Vec::new(),
             writer: None,
             today,
+            evaded: HashSet::new(),
             names: HashMap::new(),
             foreign: HashSet::new(),
         }
@@ -184,6 +187,7 @@ impl Tree {
     pub fn reload(&mut self, state: State, settings: Settings) {
         self.state = state;
         self.settings = settings;
+        self.evaded.clear();
         self.names.clear();
         self.foreign.clear();
     }
@@ -465,6 +469,7 @@ impl Tree {
         let mut name = name;
         if is_taken(&name.name, name.live) {
             name.name = self.next_free(*key, &name, |candidate| is_taken(candidate, name.live));
+            self.evaded.insert(*key);
         }
         let mut placement = self.placement(*key);
         let named = names_under(&name.name, name.live);
@@ -580,6 +585,13 @@ impl Tree {
         }
         for folder in &batch.thinned {
             self.drop_if_empty(folder);
+        }
+        let trash = self.trash("");
+        for dir in batch.left.iter().filter(|dir| dir.starts_with(&trash)) {
+            // What came back may leave an album of the trash, and a day, empty.
+            let _ = fs::remove_dir(dir.join("metadata"));
+            let _ = fs::remove_dir(dir);
+            let _ = dir.parent().map(fs::remove_dir);
         }
         Ok(())
     }

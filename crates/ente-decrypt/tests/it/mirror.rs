@@ -92,6 +92,10 @@ impl Mirror {
         mirror
     }
 
+    pub(crate) fn keystore(&self) -> PathBuf {
+        self.home.path().join("keys")
+    }
+
     pub(crate) fn dir(&self) -> PathBuf {
         self.home.path().join("Ente")
     }
@@ -230,7 +234,7 @@ impl Mirror {
     }
 
     fn run_on(&self, options: &[&str], records: Option<String>) -> Outcome {
-        let keystore = self.home.path().join("keys");
+        let keystore = self.keystore();
         let source = match records {
             Some(_) => "-".into(),
             None => self.dir().into_os_string(),
