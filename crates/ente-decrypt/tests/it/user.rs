@@ -110,7 +110,7 @@ fn what_is_removed_stays_or_goes_as_it_is_wanted() {
     let keep = changed(Mirror::initial(), |_| ());
     keep.run(&["--on-remove", "keep"]).done();
     assert!(bytes(&keep, "Family/VID_20240605.mp4").is_some());
-    assert!(keep.state().decrypt.placements.get(&(14, 106)).is_none());
+    assert!(!keep.state().decrypt.placements.contains_key(&(14, 106)));
     assert!(
         keep.held("trash")
             .iter()
