@@ -67,7 +67,7 @@ pub struct Args {
     #[command(flatten)]
     keystore: KeystoreArgs,
 
-    /// API address of a self-hosted server [default: https://api.ente.com]
+    /// API address of a self-hosted server [default: Ente's own]
     #[arg(
         long,
         value_name = "URL",
