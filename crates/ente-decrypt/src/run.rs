@@ -403,10 +403,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Takes the lock at the first write. Facts that came since the survey, or that recovering changed, are surveyed again.
-    pub(crate) fn begin_writing(&mut self) -> Result<(), Failure> {
+    /// Takes the lock at the first write. Facts that came since the survey, or that recovering changed, are surveyed again: true then.
+    pub(crate) fn begin_writing(&mut self) -> Result<bool, Failure> {
         if self.tree.is_writing() {
-            return Ok(());
+            return Ok(false);
         }
         let export = &self.tree.export;
         let now = (self.io.clock)();
@@ -424,7 +424,7 @@ impl<'a> Run<'a> {
             self.tree.recover()?;
             self.survey()?;
         }
-        Ok(())
+        Ok(is_stale || has_left)
     }
 
     /// As [`begin_writing`](Self::begin_writing), with what a newer survey finds to be done first.
@@ -436,17 +436,25 @@ impl<'a> Run<'a> {
         self.restructure(&BTreeSet::new())
     }
 
-    /// Does the planned steps: all, or with scope `only` those about `chosen`.
-    fn restructure(&mut self, chosen: &BTreeSet<PlacementKey>) -> Result<(), Failure> {
-        let plan = match self.scope {
+    /// Takes the steps that are to be done now out of the rest.
+    fn take_steps(&mut self, chosen: &BTreeSet<PlacementKey>) -> Structure {
+        match self.scope {
             Scope::All => std::mem::take(&mut self.rest),
             _ => self.rest.take(&self.tree.state, &self.desired, chosen),
-        };
+        }
+    }
+
+    /// Does the planned steps: all, or with scope `only` those about `chosen`.
+    fn restructure(&mut self, chosen: &BTreeSet<PlacementKey>) -> Result<(), Failure> {
+        let mut plan = self.take_steps(chosen);
         let is_new = !self.desired.is_empty() || self.tree.settings.changed();
         if plan.is_empty() && !is_new {
             return Ok(());
         }
-        self.begin_writing()?;
+        if self.begin_writing()? {
+            // Planned on what was the case before the lock.
+            plan = self.take_steps(chosen);
+        }
         self.tree.restructure(&self.desired, &plan)?;
         self.desired.settle(&self.tree.state, &self.tree.evaded);
         self.tell_problems()
