@@ -162,7 +162,9 @@ impl Run<'_> {
                             parts,
                         },
                         None => {
-                            self.let_go(from)?;
+                            if !self.let_go(from)? {
+                                return Ok(None);
+                            }
                             keys.push(from);
                             keys.sort_unstable();
                             continue;
@@ -219,26 +221,29 @@ impl Run<'_> {
         Target { key, mtime }
     }
 
-    /// A placement whose files are no longer what was written there gives them up.
-    fn let_go(&mut self, key: PlacementKey) -> Result<(), Failure> {
+    /// A placement whose files are no longer what was written there gives them up; false where they cannot be moved.
+    fn let_go(&mut self, key: PlacementKey) -> Result<bool, Failure> {
         let mut batch = Batch::default();
         let placement = self.tree.placement(key);
         let looks = self.tree.looks(&placement, None);
-        self.tree.let_go(&mut batch, &placement, &looks, "replaced");
+        let is_free = self.tree.let_go(&mut batch, &placement, &looks, "replaced");
         self.tree.commit(batch)?;
-        self.tell_problems()
+        self.tell_problems()?;
+        Ok(is_free)
     }
 
     /// Makes everything that workers handed in durable, records it, gives it its place; then prints what rests on it.
     pub(crate) fn close_batch(&mut self) -> Result<(), Failure> {
-        let mut dones = self.pool.take_batch();
+        let dones = self.pool.take_batch();
         sync_all(dones.iter().flat_map(Done::files))?;
         let mut batch = Batch::default();
         let mut failure = None;
         let mut safe = Vec::new();
-        for done in &mut dones {
+        let mut finished = Vec::new();
+        for done in &dones {
             let content = (done.id, done.version);
             let collection = done.targets[0].key.0;
+            let mut is_finished = true;
             match &done.result {
                 Ok(made) => {
                     self.tree.place(&mut batch, &self.desired, done, made)?;
@@ -279,19 +284,24 @@ impl Run<'_> {
                 Err(Refusal::SourceChanged(key)) => {
                     let placement = self.tree.placement(*key);
                     let looks = self.tree.looks(&placement, None);
-                    self.tree.let_go(&mut batch, &placement, &looks, "damaged");
-                    let keys = done.targets.iter().map(|target| target.key);
-                    self.pool.queue.push_back(Group {
-                        id: done.id,
-                        version: done.version,
-                        keys: keys.chain([*key]).collect(),
-                    });
+                    if self.tree.let_go(&mut batch, &placement, &looks, "damaged") {
+                        is_finished = false;
+                        let keys = done.targets.iter().map(|target| target.key);
+                        self.pool.queue.push_back(Group {
+                            id: done.id,
+                            version: done.version,
+                            keys: keys.chain([*key]).collect(),
+                        });
+                    }
                 }
-                Err(Refusal::Interrupted) => {}
+                Err(Refusal::Interrupted) => is_finished = false,
                 Err(Refusal::Disk(error)) => {
                     let what = "cannot write a file of the export";
                     failure = failure.or(Some(Failure::disk(what, error)));
                 }
+            }
+            if is_finished {
+                finished.push(done.id);
             }
         }
         if !batch.is_empty() {
@@ -303,14 +313,6 @@ impl Run<'_> {
             return Err(failure);
         }
         self.tell_problems()?;
-        for done in dones {
-            if !matches!(
-                done.result,
-                Err(Refusal::SourceChanged(_) | Refusal::Interrupted)
-            ) {
-                self.group_done(done.id)?;
-            }
-        }
-        Ok(())
+        finished.into_iter().try_for_each(|id| self.group_done(id))
     }
 }

@@ -1,6 +1,7 @@
 //! What a killed run left in `partial/`: finished where the facts were written, undone where they were not. The table is in section 5 of
 //! `docs/formats/manifest.md`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use ente_common::manifest::facts::{Part, Placement};
 use ente_common::manifest::{Export, PlacementKey};
 use ente_common::record::Problem;
 
-use crate::tree::{Batch, Tree, problem};
+use crate::tree::{Batch, Look, Tree, problem};
 
 /// Something of ours that waits in `partial/`.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,7 +94,13 @@ impl Tree {
     /// When something cannot be written.
     pub fn recover(&mut self) -> Result<(), Failure> {
         let mut batch = Batch::default();
+        let mut displaced = BTreeSet::new();
         for left in left(&self.export) {
+            if let Left::New(path, part) | Left::Old(path, part) = &left
+                && self.is_displaced(*part, path)
+            {
+                displaced.insert(part.key);
+            }
             match left {
                 Left::Half(path) => remove(&path)?,
                 Left::Album(path, collection) => self.finish_album(&path, collection)?,
@@ -106,7 +113,21 @@ impl Tree {
             // Each is put in place before the next one looks for a free path.
             self.commit(std::mem::take(&mut batch))?;
         }
-        Ok(())
+        for key in displaced {
+            // The facts must not claim what is the user's: without files the placement gets its content again, under a free name.
+            let placement = self.placement(key);
+            let looks = self.looks(&placement, None);
+            self.let_go(&mut batch, &placement, &looks, "replaced");
+        }
+        self.commit(batch)
+    }
+
+    /// Something of the user's lies where this part is recorded.
+    fn is_displaced(&self, of: PartOf, parked: &Path) -> bool {
+        let placement = self.placement(of.key);
+        let is_recorded =
+            self.recorded(of.key, of).is_some() && self.home(of.key, of, parked, false).is_none();
+        is_recorded && self.looks(&placement, None).get(of.index) == Some(&Look::Theirs)
     }
 
     fn finish_old(
@@ -123,6 +144,10 @@ impl Tree {
             .copied()
             .filter(|key| key.1 == part.key.1 && *key != part.key)
             .collect();
+        if let Some(trash) = self.rotten(part, &path)? {
+            batch.carry(path, trash);
+            return Ok(());
+        }
         let mut keys = std::iter::once(part.key).chain(others);
         if let Some(home) = keys.find_map(|key| self.home(key, part, &path, false)) {
             batch.carry(path, home);
@@ -162,12 +187,33 @@ impl Tree {
         Ok(())
     }
 
+    /// Where in the trash a damaged part belongs: its successor has the same version and size, and only the content tells them apart.
+    fn rotten(&self, part: PartOf, parked: &Path) -> Result<Option<PathBuf>, Failure> {
+        let key = (part.key, part.index, Some(part.version));
+        let damaged = self.state.decrypt.trash.values().find(|trash| {
+            let of = ((trash.collection, trash.file), trash.part, trash.version);
+            let is_free = || fs::symlink_metadata(self.trash(&trash.path)).is_err();
+            of == key && trash.reason == "damaged" && is_free()
+        });
+        let Some(trash) = damaged else {
+            return Ok(None);
+        };
+        let (_, blake3) = measure(parked).map_err(|error| cannot(parked, &error))?;
+        Ok((blake3 != trash.blake3).then(|| self.trash(&trash.path)))
+    }
+
+    /// What is recorded of a part in this placement, if it has this content there.
+    fn recorded(&self, key: PlacementKey, of: PartOf) -> Option<&Part> {
+        let placement = self.state.decrypt.placements.get(&key)?;
+        let has_version = placement.version == Some(of.version);
+        placement.parts.get(of.index).filter(|_| has_version)
+    }
+
     /// The path at which a part of this placement is recorded, if nothing lies there.
     fn home(&self, key: PlacementKey, of: PartOf, parked: &Path, is_new: bool) -> Option<PathBuf> {
-        let placement = self.state.decrypt.placements.get(&key)?;
-        let part = placement.parts.get(of.index)?;
+        let part = self.recorded(key, of)?;
         let metadata = fs::symlink_metadata(parked).ok()?;
-        let fits = placement.version == Some(of.version) && metadata.len() == part.size;
+        let fits = metadata.len() == part.size;
         // New content that the facts do not tell of yet may bear another time; it is made again.
         let is_recorded = !is_new || disk::mtime_us(&metadata) == part.mtime;
         let path = self.path(&self.folder(key.0), &part.name);

@@ -193,7 +193,7 @@ impl Tree {
     }
 
     /// Ends what a placement has on disk: what is ours goes out of the tree, what the user changed stays and is no longer ours. False where
-    /// something of ours could not be moved; nothing is recorded then.
+    /// something of ours could not be moved, or lies behind a link; nothing is recorded then.
     pub fn let_go(
         &mut self,
         batch: &mut Batch,
@@ -203,6 +203,9 @@ impl Tree {
     ) -> bool {
         let key = (placement.collection, placement.file);
         let folder = self.folder(key.0);
+        if self.album(&folder) == Album::Foreign {
+            return false;
+        }
         let removed = reason == "removed";
         for (index, look) in looks.iter().enumerate() {
             let part = &placement.parts[index];

@@ -81,12 +81,18 @@ pub enum Album {
 pub struct Batch {
     facts: Vec<DecryptFact>,
     carries: Vec<Carry>,
+    /// Where something will lie afterwards, in small letters.
+    bound: HashSet<String>,
     /// Album folders under way, by collection: where each is parked.
     folders: BTreeMap<i64, PathBuf>,
     /// Folders that files left: synced before the facts.
     left: BTreeSet<PathBuf>,
     /// Album folders that may be empty afterwards.
     thinned: BTreeSet<String>,
+}
+
+fn fold(path: &Path) -> String {
+    path.to_string_lossy().to_lowercase()
 }
 
 #[derive(Debug)]
@@ -104,10 +110,16 @@ impl Batch {
 
     /// Sends a parked file on its way once the facts are safe.
     pub fn carry(&mut self, parked: PathBuf, to: PathBuf) {
+        self.bound.insert(fold(&to));
         self.carries.push(Carry {
             parked,
             to: Some(to),
         });
+    }
+
+    /// Something will lie there once the batch is committed.
+    fn is_bound(&self, path: &Path) -> bool {
+        self.bound.contains(&fold(path))
     }
 
     /// Deletes a parked file once the facts are safe.
@@ -341,7 +353,7 @@ impl Tree {
     }
 
     /// Sends a part out of the tree: to the trash, or away for good where that is wanted. Its sidecar goes along unless it stays for a
-    /// successor of the part.
+    /// successor of the part, or was edited and is the user's.
     ///
     /// # Errors
     /// When the file cannot be parked; it is then where it was.
@@ -363,8 +375,12 @@ impl Tree {
             parked_name("old", key, index, placement.version),
         )?;
         Self::thins(batch, &folder);
-        let sidecar = takes_sidecar
-            .then(|| self.park_sidecar(batch, (key.0, key.1, index), &folder, &part.name))
+        let of_part = (key.0, key.1, index);
+        let is_ours = self
+            .sidecar(&folder, &format!("{}.json", part.name))
+            .is_some_and(|path| self.is_sidecar_unchanged(of_part, &path));
+        let sidecar = (takes_sidecar && is_ours)
+            .then(|| self.park_sidecar(batch, of_part, &folder, &part.name))
             .flatten();
         self.discard(batch, placement, index, reason, parked, sidecar);
         Ok(())
@@ -383,8 +399,16 @@ impl Tree {
         let part = &placement.parts[index];
         if self.settings.on_remove == OnRemove::Delete {
             batch.drop_parked(parked);
-            if let Some(parked) = sidecar {
-                batch.drop_parked(parked);
+            let of_part = (placement.collection, placement.file, index);
+            match sidecar {
+                Some(parked) if self.is_sidecar_unchanged(of_part, &parked) => {
+                    batch.drop_parked(parked);
+                }
+                Some(edited) => {
+                    let album = self.folder(placement.collection);
+                    self.carry_sidecar(batch, edited, &album, None);
+                }
+                None => {}
             }
             return;
         }
@@ -461,10 +485,11 @@ impl Tree {
             part_names(name, live, extensions.iter().copied())
                 .unwrap_or_else(|| extensions.iter().map(|name| (*name).to_owned()).collect())
         };
+        let home = self.export.dir().join(&folder);
         let is_taken = |name: &str, live| {
-            names_under(name, live)
-                .iter()
-                .any(|name| fs::symlink_metadata(dir.join(name)).is_ok())
+            names_under(name, live).iter().any(|name| {
+                fs::symlink_metadata(dir.join(name)).is_ok() || batch.is_bound(&home.join(name))
+            })
         };
         let mut name = name;
         if is_taken(&name.name, name.live) {
@@ -575,9 +600,12 @@ impl Tree {
         for carry in &batch.carries {
             match &carry.to {
                 Some(to) => self.put(&carry.parked, to, &mut reached)?,
-                None => {
-                    fs::remove_file(&carry.parked).map_err(failed(&carry.parked))?;
-                }
+                None => match fs::remove_file(&carry.parked) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(failed(&carry.parked)(error));
+                    }
+                    _ => {}
+                },
             }
         }
         for dir in &reached {
@@ -745,4 +773,73 @@ pub fn words(problem: &Problem) -> Failure {
     Failure::new(Exit::Problems, format!("{what}: {}", problem.class))
         .cause(&problem.cause)
         .hint(&problem.hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use ente_common::manifest::facts::Folder;
+    use ente_common::manifest::{Account, private_dir};
+
+    use super::*;
+
+    #[test]
+    fn two_that_give_way_in_one_batch_do_not_meet() {
+        let home = tempfile::tempdir().unwrap();
+        let account = Account {
+            endpoint: "https://api.ente.com".into(),
+            app: "photos".into(),
+            user_id: 1,
+            email: "ada@example.org".into(),
+        };
+        let export = Export::create(home.path(), account, serde_json::Value::Null).unwrap();
+        private_dir(&export.state_path("partial")).unwrap();
+        let lock = export.lock(crate::NAME, "run", 0, false).unwrap();
+        let journal = Journal::open(&export.state_dir(), "decrypt").unwrap();
+        let settings = Settings::new(&State::default(), None, None, None, || 250);
+        let mut tree = Tree::new(export, State::default(), settings, "2026-11-22".into());
+        tree.begin_writing(journal, lock);
+        tree.state.decrypt.apply(DecryptFact::Folder(Folder {
+            collection: 1,
+            name: "A".into(),
+            ..Folder::default()
+        }));
+        fs::create_dir(home.path().join("A")).unwrap();
+        fs::write(home.path().join("A/x.jpg"), "the user's").unwrap();
+        let mut batch = Batch::default();
+        // The second is to have the name that the first takes because of the user's file.
+        for (file, name) in [(7, "x.jpg"), (8, "x_1.jpg")] {
+            let parked = tree.partial(&format!("old-1-{file}-0-0000000000000000"));
+            fs::write(&parked, name).unwrap();
+            let part = Part {
+                name: name.into(),
+                ..Part::default()
+            };
+            let arrival = Arrival {
+                key: (1, file),
+                version: None,
+                n: 1,
+                parts: vec![(part, parked)],
+                sidecars: Vec::new(),
+                did: Did::Moved,
+            };
+            let name = Name {
+                name: name.into(),
+                ..Name::default()
+            };
+            assert!(tree.arrive(&mut batch, &arrival, name));
+        }
+        tree.commit(batch).unwrap();
+        assert!(tree.problems.is_empty(), "{:?}", tree.problems);
+        for (file, content) in [(7, "x.jpg"), (8, "x_1.jpg")] {
+            let path = tree.state.decrypt.path((1, file), 0).unwrap();
+            assert_eq!(
+                fs::read(home.path().join(path)).unwrap(),
+                content.as_bytes()
+            );
+        }
+        assert_eq!(
+            fs::read(home.path().join("A/x.jpg")).unwrap(),
+            b"the user's"
+        );
+    }
 }

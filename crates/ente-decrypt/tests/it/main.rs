@@ -5,5 +5,6 @@
 mod crash;
 mod golden;
 mod mirror;
+mod owner;
 mod pipe;
 mod user;

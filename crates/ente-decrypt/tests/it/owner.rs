@@ -1,0 +1,135 @@
+//! What belongs to the user stays, whatever else happens.
+
+use std::fs;
+use std::path::Path;
+
+use ente_common::exit::Exit;
+use ente_common::manifest::Journal;
+use ente_common::manifest::facts::{Finding, MetaFact, Sidecar, VerifyFact};
+
+use crate::mirror::Mirror;
+
+/// Moves an album out of the export and leaves a link to it.
+#[cfg(unix)]
+fn move_away(mirror: &Mirror, folder: &str, to: &Path) {
+    fs::rename(mirror.path(folder), to).unwrap();
+    std::os::unix::fs::symlink(to, mirror.path(folder)).unwrap();
+}
+
+fn record<F: ente_common::manifest::journal::Facts>(mirror: &Mirror, name: &str, fact: &F) {
+    let mut journal = Journal::open(&mirror.path(".ente"), name).unwrap();
+    journal.append(fact);
+    journal.sync().unwrap();
+}
+
+fn class_of(problems: &[(String, i64)]) -> Vec<&str> {
+    problems.iter().map(|(class, _)| class.as_str()).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_behind_a_link_is_moved() {
+    let mut mirror = Mirror::initial();
+    let _ = mirror.run(&[]).done();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let album = elsewhere.path().join("album");
+    move_away(&mirror, "Vacation 2024", &album);
+    let names = || -> Vec<_> {
+        let mut names: Vec<_> = fs::read_dir(&album)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    // There one file has new content, others are new or gone, and the album has another name.
+    mirror.list("2-changed", |_| ());
+    mirror.fetch_all("2-changed");
+    let outcome = mirror.run(&[]);
+    assert_eq!(outcome.exit, Ok(Exit::Problems));
+    assert_eq!(names(), before);
+    fs::remove_file(mirror.path("Vacation 2024")).unwrap();
+    fs::rename(&album, mirror.path("Vacation 2024")).unwrap();
+    let _ = mirror.run(&[]).done();
+    crate::golden::assert_tree(&mirror, "2-changed");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_changed_file_behind_a_link_is_no_source() {
+    let mirror = Mirror::initial();
+    let _ = mirror.run(&[]).done();
+    let state = mirror.state().decrypt;
+    let (lost, linked) = (
+        state.path((13, 101), 0).unwrap(),
+        state.path((15, 101), 0).unwrap(),
+    );
+    let elsewhere = tempfile::tempdir().unwrap();
+    let folder = state.folders[&15].name.clone();
+    move_away(&mirror, &folder, &elsewhere.path().join("album"));
+    fs::remove_file(mirror.path(&lost)).unwrap();
+    fs::remove_file(mirror.path(&linked)).unwrap();
+    fs::write(mirror.path(&linked), "edited").unwrap();
+    let missing = Finding {
+        collection: 13,
+        file: 101,
+        class: "missing".into(),
+        n: state.placements[&(13, 101)].n,
+        ..Finding::default()
+    };
+    record(&mirror, "verify", &VerifyFact::Finding(missing));
+    assert_eq!(mirror.run(&[]).exit, Ok(Exit::Problems));
+    assert_eq!(fs::read(mirror.path(&linked)).unwrap(), b"edited");
+}
+
+#[test]
+fn an_edited_sidecar_outlives_its_file() {
+    for on_remove in ["trash", "delete"] {
+        let mut mirror = Mirror::initial();
+        let _ = mirror.run(&[]).done();
+        let path = mirror.state().decrypt.path((14, 106), 0).unwrap();
+        let (folder, name) = path.rsplit_once('/').unwrap();
+        let sidecar = mirror.path(&format!("{folder}/metadata/{name}.json"));
+        fs::create_dir_all(sidecar.parent().unwrap()).unwrap();
+        fs::write(&sidecar, "edited").unwrap();
+        let written = Sidecar {
+            collection: 14,
+            file: 106,
+            blake3: blake3::hash(b"as written").to_hex().to_string(),
+            n: 1,
+            ..Sidecar::default()
+        };
+        record(&mirror, "meta", &MetaFact::Sidecar(written));
+        mirror.list("2-changed", |_| ());
+        mirror.fetch_all("2-changed");
+        let _ = mirror.run(&["--on-remove", on_remove]).done();
+        assert!(!mirror.path(&path).exists());
+        assert_eq!(fs::read(&sidecar).unwrap(), b"edited", "{on_remove}");
+    }
+}
+
+#[test]
+fn what_came_into_the_way_of_a_killed_run_stays_and_the_file_comes_too() {
+    for kind in ["new", "old"] {
+        let mirror = Mirror::initial();
+        let _ = mirror.run(&[]).done();
+        let state = mirror.state().decrypt;
+        let path = mirror.path(&state.path((13, 101), 0).unwrap());
+        let bytes = fs::read(&path).unwrap();
+        let version = state.placements[&(13, 101)].version.unwrap();
+        let parked = mirror.path(&format!(".ente/partial/{kind}-13-101-0-{version}"));
+        fs::rename(&path, parked).unwrap();
+        fs::write(&path, "mine").unwrap();
+        let outcome = mirror.run(&[]);
+        assert_eq!(outcome.exit, Ok(Exit::Problems), "{kind}");
+        let problems: Vec<_> = outcome.problems().into_iter().collect();
+        assert!(class_of(&problems).contains(&"modified"), "{problems:?}");
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
+        let now = mirror.path(&mirror.state().decrypt.path((13, 101), 0).unwrap());
+        assert_ne!(now, path, "{kind}");
+        assert_eq!(fs::read(now).unwrap(), bytes);
+        assert!(mirror.held("partial").is_empty());
+        let _ = mirror.run(&[]).done();
+    }
+}
