@@ -473,7 +473,9 @@ fn keys_of_another_account_are_refused() {
     let mut records = scratch.records("all");
     records[0]["account"]["user_id"] = json!(4);
     assert_eq!(scratch.pipe(&["-"], &records).exit(), 12);
-    scratch.sign_out();
+    scratch.sign_out("golden@example.org");
+    assert_eq!(scratch.run(&["DIR"]).exit(), 12);
+    scratch.sign_out("eve@example.org");
     assert_eq!(scratch.run(&["DIR"]).exit(), 10);
     assert_eq!(scratch.snapshot(), before);
 }

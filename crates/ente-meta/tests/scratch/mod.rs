@@ -450,7 +450,7 @@ impl Scratch {
             .unwrap();
     }
 
-    pub fn sign_out(&self) {
-        fs::remove_dir_all(self.keystore.path().join(&self.account.email)).unwrap();
+    pub fn sign_out(&self, email: &str) {
+        fs::remove_dir_all(self.keystore.path().join(email)).unwrap();
     }
 }
