@@ -8,7 +8,11 @@
 )]
 
 mod ci;
+mod demo;
+mod interop;
 mod run;
+mod scene;
+mod serve;
 mod tidy;
 mod workspace;
 
@@ -27,12 +31,21 @@ enum Command {
     Ci,
     /// Check layers, file sizes, links, words and forgotten test files
     Tidy,
+    /// Hold exports against other people's programs: b3sum, jq, exiftool, parallel, xargs, Python with PyNaCl
+    Interop,
+    /// Serve an account made up for trying the tools, until Ctrl-C
+    Serve(serve::Args),
+    /// Show what the tools do, on an account made up for it
+    Demo(demo::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Ci => ci::run_all(),
         Command::Tidy => tidy::run(),
+        Command::Interop => interop::run(),
+        Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,9 +8,18 @@ use crate::Result;
 use crate::workspace::root;
 
 /// Cargo, the one that started us, in the root of the checkout.
+///
+/// It does not see what `cargo run` tells us about our own package: build scripts (ring's) that look at these variables
+/// would run again, and half of the dependencies be built again, whenever cargo is started in the other way.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

@@ -21,6 +21,12 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// Holds nothing but tests and what they need.
+    pub(crate) fn is_test(&self) -> bool {
+        let of_a_tool = self.path.starts_with("crates/") && self.path.contains("/tests/");
+        of_a_tool || self.path.starts_with("tests/it/") || self.path.ends_with("tests.rs")
+    }
+
     /// The text up to the unit tests, which stand last in a file.
     pub(crate) fn without_tests(&self) -> &str {
         let tests = self.text.find("\n#[cfg(test)]\nmod ");

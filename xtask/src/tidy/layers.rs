@@ -59,8 +59,7 @@ pub(super) fn purity(source: &Source) -> Vec<Finding> {
 }
 
 fn is_tool_code(source: &Source) -> bool {
-    let is_test = source.path.contains("/tests/") || source.path.ends_with("/tests.rs");
-    source.path.starts_with("crates/") && source.path.ends_with(".rs") && !is_test
+    source.path.starts_with("crates/") && source.path.ends_with(".rs") && !source.is_test()
 }
 
 fn find(source: &Source, words: &[&str], why: &str) -> Vec<Finding> {

@@ -12,7 +12,7 @@ const MAX_README_LINES: usize = 150;
 
 /// Long files.
 pub(super) fn size(source: &Source) -> Option<Finding> {
-    let is_test = source.path.starts_with("tests/it/") || source.path.ends_with("tests.rs");
+    let is_test = source.is_test();
     let many = match source.path.as_str() {
         "README.md" => MAX_README_LINES,
         path if path.ends_with(".rs") && !is_test => MANY_CODE_LINES,
