@@ -12,11 +12,13 @@ use ente_common::manifest::{Account, Export, Journal, PlacementKey, State, priva
 use proptest::prelude::*;
 use serde_json::Value;
 
+use crate::batch::{Batch, parked_name};
 use crate::desired::{Desired, FileTitle, Stale, Titles, digest};
+use crate::moves::Arrival;
 use crate::plan::{Siblings, Source, lacks, source, structure};
 use crate::settings::Settings;
 use crate::testing::version;
-use crate::tree::{Arrival, Batch, Did, Tree, parked_name};
+use crate::tree::{Did, Tree};
 
 /// An account: titles of albums; in each, files with title, whether they are live, and version.
 type Library = BTreeMap<i64, (&'static str, BTreeMap<i64, Shot>)>;

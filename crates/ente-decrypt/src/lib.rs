@@ -5,11 +5,15 @@
 //! [`links`]) and gives it its place in batches ([`place`]). All of that goes through `partial/` and the facts first ([`tree`]), so that the next
 //! start can finish or undo what a kill interrupted ([`recover`]). In a pipe the same happens while records come in ([`run`]).
 
+pub mod batch;
 pub mod content;
 pub mod desired;
+pub mod finish;
+mod input;
 pub mod links;
 pub mod listing;
 pub mod live;
+pub mod moves;
 pub mod open;
 pub mod place;
 pub mod plan;
@@ -45,7 +49,7 @@ pub const NAME: &str = "ente-decrypt";
 const EXAMPLES: &str = "\
 Examples:
   ente-pull ~/Ente | ente-decrypt - | ente-meta -    # as part of the pipe
-  ente-decrypt ~/Ente                                # after `ente-pull ~/Ente`, or on a machine without network
+  ente-decrypt ~/Ente                                # after `ente-pull ~/Ente`, or offline
   ente-decrypt --dry-run ~/Ente                      # what would be done
   ente-decrypt --mtime modified ~/Ente               # from now on, and for all files that are there
   ente-decrypt ~/Ente | jq -r 'select(.type == \"file\") | .placements[].path'";

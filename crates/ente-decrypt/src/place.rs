@@ -10,23 +10,37 @@ use ente_common::layout;
 use ente_common::manifest::facts::{Aside, DecryptFact, Dropped, Part, Placement, Verdict};
 use ente_common::manifest::{ContentKey, PlacementKey, private_dir};
 use ente_common::record::Problem;
-use rayon::prelude::*;
 
+use crate::batch::{Batch, parked_name};
 use crate::content::{ARCHIVE, Done, Made, Refusal};
 use crate::desired::Desired;
+use crate::moves::Arrival;
 use crate::plan::{Source, source};
-use crate::tree::{Arrival, Batch, Did, Look, Tree, parked_name, problem};
+use crate::tree::{Did, Look, Tree, problem};
 
-/// Makes files durable, side by side: syncs of small files wait most of their time, and wait well together.
+/// Syncs of small files wait most of their time, and wait well together.
+const SYNCS: usize = 16;
+
+/// Makes files durable, side by side.
 ///
 /// # Errors
 /// With the first that fails.
 pub fn sync_all<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), Failure> {
     let paths: Vec<_> = paths.collect();
-    paths.par_iter().try_for_each(|path| {
+    let sync = |path: &&Path| {
         let file = fs::File::options().write(true).open(path);
         file.and_then(|file| file.sync_all())
             .map_err(|error| Failure::disk(format!("cannot sync `{}`", path.display()), &error))
+    };
+    let share = paths.len().div_ceil(SYNCS).max(1);
+    std::thread::scope(|scope| {
+        let shares = paths.chunks(share);
+        let threads: Vec<_> = shares
+            .map(|share| scope.spawn(move || share.iter().try_for_each(sync)))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("syncing does not panic"))
     })
 }
 

@@ -10,12 +10,13 @@ use ente_common::layout;
 use ente_common::manifest::facts::Verdict;
 use ente_common::manifest::{ContentKey, PlacementKey};
 
+use crate::batch::Batch;
 use crate::content::{Done, Job, Refusal, Target, Work};
 use crate::open::undecryptable;
 use crate::place::{judged, sync_all};
 use crate::plan::{Source, lacks, source};
 use crate::run::Run;
-use crate::tree::{Album, Batch};
+use crate::tree::Album;
 
 /// A batch closes after so many files,
 pub(crate) const BATCH_FILES: usize = 64;

@@ -7,9 +7,9 @@ use ente_common::manifest::{PlacementKey, State};
 use ente_common::record::Record;
 use serde_json::{Map, Value, json};
 
+use crate::finish::Counts;
 use crate::open::Library;
 use crate::plan::{Siblings, Source, source};
-use crate::run::Counts;
 use crate::tree::Tree;
 
 /// Adds path, parts and what was done to each placement of a `file`.

@@ -13,7 +13,8 @@ use ente_common::manifest::facts::{Part, Placement};
 use ente_common::manifest::{Export, PlacementKey};
 use ente_common::record::Problem;
 
-use crate::tree::{Batch, Look, Tree, problem};
+use crate::batch::Batch;
+use crate::tree::{Look, Tree, problem};
 
 /// Something of ours that waits in `partial/`.
 #[derive(Debug, PartialEq, Eq)]

@@ -15,21 +15,20 @@ use ente_common::manifest::journal::Follow;
 use ente_common::manifest::state::{DecryptState, MetaState, PullState, VerifyState};
 use ente_common::manifest::{ContentKey, Export, Journal, PlacementKey, State, private_dir};
 use ente_common::naming::MAX_NAME_BYTES;
-use ente_common::record::{
-    Begin, Expect, Input, Problem, Record, RecordError, Scope, path_to_value, run_id,
-};
-use ente_common::ui::{Progress, human_bytes, human_count};
-use serde_json::{Value, json};
+use ente_common::record::{Begin, Expect, Input, Problem, Record, Scope, path_to_value, run_id};
+use ente_common::ui::Progress;
 
 use crate::content::{Done, Job, Workshop};
 use crate::desired::{Desired, Stale};
-use crate::listing::{self, begin_of, end_of, print};
+use crate::finish::Counts;
+use crate::input::{Ended, Event, events_of, no_events};
+use crate::listing::{begin_of, print};
 use crate::open::Library;
 use crate::plan::{Siblings, Structure, lacks, structure};
 use crate::pool::{BATCH_FILES, Group, Pool};
 use crate::records::{annotate, annotate_collection, pending};
 use crate::settings::{Settings, longest_name};
-use crate::tree::{Did, Tree, words};
+use crate::tree::{Tree, words};
 use crate::{Args, NAME, recover};
 
 /// Files that wait for content before more records are read.
@@ -44,66 +43,11 @@ struct Waiting {
     records: Vec<Record>,
 }
 
-/// What comes from the stage before.
-enum Event {
-    Record(Record),
-    Over(Ended),
-}
-
-/// How the input ended.
-#[derive(Default)]
-struct Ended {
-    end: Option<Record>,
-    problems: u64,
-    findings: u64,
-    error: Option<RecordError>,
-}
-
-/// What a run did.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Placements with new content.
-    pub written: u64,
-    /// Plain bytes decrypted.
-    pub bytes: u64,
-    linked: u64,
-    moved: u64,
-    restored: u64,
-    removed: u64,
-    problems: u64,
-}
-
-impl Counts {
-    /// Counts what was done for one placement.
-    pub fn count(&mut self, did: Did) {
-        let counter = match did {
-            Did::Written | Did::Replaced => &mut self.written,
-            Did::Linked => &mut self.linked,
-            Did::Moved => &mut self.moved,
-            Did::Restored => &mut self.restored,
-            Did::Trashed | Did::Deleted => &mut self.removed,
-        };
-        *counter += 1;
-    }
-
-    fn to_value(&self) -> Value {
-        json!({
-            "written": self.written,
-            "bytes": self.bytes,
-            "linked": self.linked,
-            "moved": self.moved,
-            "restored": self.restored,
-            "removed": self.removed,
-            "problems": self.problems,
-        })
-    }
-}
-
 /// A run of the tool.
 pub struct Run<'a> {
     args: &'a Args,
     pub(crate) io: &'a mut Io,
-    scope: Scope,
+    pub(crate) scope: Scope,
     run: String,
     pub(crate) tree: Tree,
     pub(crate) library: Library,
@@ -112,10 +56,10 @@ pub struct Run<'a> {
     read_bytes: u64,
     pub(crate) desired: Desired,
     /// Steps that are still to be done.
-    rest: Structure,
+    pub(crate) rest: Structure,
     pub(crate) siblings: Siblings,
     /// Problems of titles that could not be read, until they are told.
-    unread: Vec<Problem>,
+    pub(crate) unread: Vec<Problem>,
     surveyed: bool,
     /// Records that wait for the survey.
     held: Vec<Record>,
@@ -346,7 +290,7 @@ impl<'a> Run<'a> {
     }
 
     /// Loads the facts, reads what is new in the listing, plans.
-    fn survey(&mut self) -> Result<(), Failure> {
+    pub(crate) fn survey(&mut self) -> Result<(), Failure> {
         let state_dir = self.tree.export.state_dir();
         self.follow = Follow::new::<PullFact>(&state_dir);
         let mut pull = PullState::default();
@@ -575,7 +519,7 @@ impl<'a> Run<'a> {
     }
 
     /// Prints a record of our own about a file that something was done for.
-    fn print_pending(&mut self, id: i64) -> Result<(), Failure> {
+    pub(crate) fn print_pending(&mut self, id: i64) -> Result<(), Failure> {
         let collections = self.siblings.of(id);
         let mut keys = collections.iter().map(|&collection| (collection, id));
         if !keys.any(|key| self.tree.did.contains_key(&key)) {
@@ -614,178 +558,6 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
-
-    /// Prints what was done and no record named.
-    fn print_left(&mut self) -> Result<(), Failure> {
-        let left: BTreeSet<i64> = self.tree.did.keys().map(|key| key.1).collect();
-        for id in left {
-            self.print_pending(id)?;
-        }
-        self.tell_problems()
-    }
-
-    /// What no record named is printed; what is left over is cleared away; the end.
-    fn finish(mut self, ended: Ended) -> Result<Exit, Failure> {
-        let mut exit = Exit::Done;
-        if ended.end.is_some() && self.scope == Scope::All && !self.io.interrupt.is_set() {
-            self.drop_leftovers()?;
-        }
-        self.print_left()?;
-        self.tree.sync()?;
-        if self.counts.problems + ended.problems > 0 {
-            exit = exit.and(Exit::Problems);
-        }
-        if ended.findings > 0 {
-            exit = exit.and(Exit::Differences);
-        }
-        self.summary();
-        if let Some(error) = ended.error {
-            return Err(error.into());
-        }
-        if self.io.interrupt.is_set() {
-            return Ok(exit);
-        }
-        match &ended.end {
-            Some(end) => print(self.io, &end_of(Some(end), self.counts.to_value()))?,
-            None => exit = exit.and(Exit::Failed),
-        }
-        Ok(exit)
-    }
-
-    /// Drops spooled objects that nothing needs any more: a run was stopped before it could, or the account has other content by now.
-    fn drop_leftovers(&mut self) -> Result<(), Failure> {
-        if self.tree.settings.keeps_objects {
-            return Ok(());
-        }
-        let mut wanted: BTreeSet<ContentKey> = BTreeSet::new();
-        for (key, file) in &self.tree.state.pull.files {
-            if let Some(version) = file.version {
-                let is_lacking = lacks(&self.tree.state, &self.desired, *key).is_some();
-                if is_lacking || self.desired.unreadable.contains(key) {
-                    wanted.insert((key.1, version));
-                }
-            }
-        }
-        let objects = self.tree.state.pull.objects.keys();
-        let mut unneeded: Vec<ContentKey> = objects
-            .filter(|key| !wanted.contains(*key) && self.tree.state.object(**key).is_some())
-            .copied()
-            .collect();
-        if unneeded.is_empty() {
-            return Ok(());
-        }
-        unneeded.sort_unstable();
-        self.begin_writing()?;
-        self.tree.drop_objects(&unneeded)
-    }
-
-    fn summary(&self) {
-        let counts = &self.counts;
-        if counts.problems > 0 {
-            let what = format!(
-                "{} of {} files were met with problems",
-                human_count(counts.problems),
-                human_count(self.tree.state.pull.files.len() as u64)
-            );
-            let failure = Failure::new(Exit::Problems, what)
-                .cause("each is a `problem` record")
-                .hint("run the same command again; it tries only those");
-            self.io.ui.warning(&failure);
-        }
-        let evaded = self.tree.evaded.len() as u64;
-        if evaded > 0 {
-            self.io.ui.note(&format!(
-                "{} took the next free name, because something of yours has theirs",
-                human_count(evaded)
-            ));
-        }
-        self.io.ui.note(&format!(
-            "wrote {} ({}), linked {}, moved {}, restored {}, removed {}",
-            human_count(counts.written),
-            human_bytes(counts.bytes),
-            human_count(counts.linked),
-            human_count(counts.moved),
-            human_count(counts.restored),
-            human_count(counts.removed),
-        ));
-    }
-
-    /// Prints what would be done.
-    fn dry_run(mut self, events: &Receiver<Event>) -> Result<Exit, Failure> {
-        let mut ended = Ended::default();
-        for event in events {
-            match event {
-                // What the stages before found is theirs to say; files are planned from the manifest.
-                Event::Record(record) if record.kind() == "file" => {}
-                Event::Record(record) => print(self.io, &record)?,
-                Event::Over(over) => {
-                    ended = over;
-                    break;
-                }
-            }
-        }
-        self.survey()?;
-        let unread = std::mem::take(&mut self.unread);
-        self.tree.problems.extend(unread);
-        self.tell_problems()?;
-        self.progress.finish();
-        listing::plan(
-            self.io,
-            &self.tree,
-            &self.desired,
-            &self.rest,
-            &self.siblings,
-        )?;
-        let mut exit = Exit::Done;
-        if self.counts.problems + ended.problems > 0 {
-            exit = exit.and(Exit::Problems);
-        }
-        match &ended.end {
-            Some(end) => print(self.io, &end_of(Some(end), json!({})))?,
-            None => exit = exit.and(Exit::Failed),
-        }
-        Ok(exit)
-    }
-}
-
-/// Reads records aside, so that this thread never waits for the stage before while there is work.
-fn events_of<R: BufRead + Send + 'static>(mut input: Input<R>) -> Receiver<Event> {
-    let (send, events) = bounded(256);
-    // Not joined: it may wait for a stage before that never says another word.
-    std::thread::spawn(move || {
-        let mut ended = Ended::default();
-        loop {
-            match input.next_record() {
-                Ok(Some(record)) => {
-                    if send.send(Event::Record(record)).is_err() {
-                        return;
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    ended.error = Some(error);
-                    break;
-                }
-            }
-        }
-        ended.end = input.end().cloned();
-        ended.problems = input.problems();
-        ended.findings = input.findings();
-        let _ = send.send(Event::Over(ended));
-    });
-    events
-}
-
-/// No stage before: a whole input without records.
-fn no_events() -> Receiver<Event> {
-    let (send, events) = bounded(1);
-    let ended = Ended {
-        end: Some(Record::new("end")),
-        ..Ended::default()
-    };
-    // There is room for one.
-    let _ = send.send(Event::Over(ended));
-    events
 }
 
 fn journal_bytes(export: &Export) -> u64 {

@@ -11,10 +11,12 @@ use ente_common::manifest::facts::{DecryptFact, Folder, Part, Placement, Trash};
 use ente_common::manifest::{PartKey, PlacementKey};
 use ente_common::record::Problem;
 
+use crate::batch::{Batch, parked_name};
 use crate::desired::{Desired, Name};
+use crate::moves::Arrival;
 use crate::plan::{Fate, FolderRename, Restore, Step, Structure};
 use crate::settings::OnRemove;
-use crate::tree::{Album, Arrival, Batch, Did, Look, Tree, parked_name, problem};
+use crate::tree::{Album, Did, Look, Tree, problem};
 
 impl Tree {
     /// Commits the names and does the steps of `plan`.

@@ -169,3 +169,81 @@ fn in_stages(
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Seek as _};
+
+    use blake2::{Blake2b512, Digest as _};
+    use crypto_secretstream::{Key, PushStream, Tag};
+    use ente_common::crypto::FileKey;
+    use rand_core::OsRng;
+
+    use super::*;
+
+    /// Two chunks and a bit, sealed by another implementation: plaintext, header, object.
+    fn large() -> (Vec<u8>, [u8; 24], Vec<u8>) {
+        let plain: Vec<u8> = (0..9_000_000_u32).map(|i| (i / 7) as u8).collect();
+        let (header, mut stream) = PushStream::init(OsRng, &Key::from([7; 32]));
+        let mut object = Vec::new();
+        let mut chunks = plain.chunks(4 << 20).peekable();
+        while let Some(chunk) = chunks.next() {
+            let mut message = chunk.to_vec();
+            let tag = if chunks.peek().is_some() {
+                Tag::Message
+            } else {
+                Tag::Final
+            };
+            stream.push(&mut message, &[], tag).unwrap();
+            object.extend(message);
+        }
+        (plain, *header.as_ref(), object)
+    }
+
+    fn decrypted(
+        object: &[u8],
+        header: [u8; 24],
+        each: &Each<'_>,
+    ) -> (Result<Plain, WriteError>, Vec<u8>) {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(object).unwrap();
+        file.rewind().unwrap();
+        let mut out = tempfile::tempfile().unwrap();
+        let decryptor = Decryptor::new(&FileKey::from([7; 32]), &header, None);
+        let result = decrypt(&mut file, decryptor, &mut out, each);
+        let mut written = Vec::new();
+        out.rewind().unwrap();
+        out.read_to_end(&mut written).unwrap();
+        (result, written)
+    }
+
+    #[test]
+    fn a_large_object_goes_through_all_stages() {
+        let (plain, header, object) = large();
+        let (result, written) = decrypted(&object, header, &|_| Ok(()));
+        assert!(written == plain);
+        let expected = Plain {
+            size: 9_000_000,
+            blake3: blake3::hash(&plain).to_hex().to_string(),
+            digest: Blake2b512::digest(&plain).into(),
+            is_final: true,
+        };
+        assert_eq!(result.unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_wrong_ends_all_stages() {
+        let (_, header, object) = large();
+        let mut flipped = object.clone();
+        flipped[5 << 20] ^= 1;
+        let (result, _) = decrypted(&flipped, header, &|_| Ok(()));
+        let damaged = StreamError::Authentication { chunk: 1 };
+        assert!(matches!(result, Err(WriteError::Damaged(error)) if error == damaged));
+        let two = &object[..2 * ENCRYPTED_CHUNK];
+        let (result, _) = decrypted(two, header, &|_| Ok(()));
+        assert!(!result.unwrap().is_final, "cut where a chunk ends");
+        let stop = |_| Err(io::Error::other("enough"));
+        let (result, _) = decrypted(&object, header, &stop);
+        assert!(matches!(result, Err(WriteError::Write(_))));
+    }
+}

@@ -5,6 +5,7 @@
 mod crash;
 mod golden;
 mod mirror;
+mod odd;
 mod owner;
 mod pipe;
 mod user;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use clap::Parser as _;
 use ente_common::cli::{Interrupt, Io, Tool as _};
-use ente_common::crypto::{KeyPair, SecretKey};
+use ente_common::crypto::{KeyPair, MasterKey, SecretKey};
 use ente_common::encoding::array_from_base64;
 use ente_common::exit::Exit;
 use ente_common::keystore::Keystore;
@@ -67,15 +67,10 @@ impl Mirror {
     /// An export of the account without a listing yet.
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let golden = read("account.json");
         let account = account();
-        let key = |name: &str| array_from_base64::<32>(golden[name].as_str().unwrap()).unwrap();
+        let (_, master_key, key_pair) = keys();
         Keystore::open(home.path().join("keys"))
-            .save_keys(
-                &account,
-                &key("masterKey").into(),
-                &KeyPair::new(SecretKey::from(key("secretKey"))),
-            )
+            .save_keys(&account, &master_key, &key_pair)
             .unwrap();
         Export::create(&home.path().join("Ente"), account, Value::Null).unwrap();
         Self {
@@ -225,15 +220,22 @@ impl Mirror {
 
     /// Runs the tool over the export.
     pub(crate) fn run(&self, options: &[&str]) -> Outcome {
-        self.run_on(options, None)
+        self.run_on(options, None, Interrupt::default())
     }
 
     /// Runs the tool over records.
     pub(crate) fn pipe(&self, options: &[&str], records: &str) -> Outcome {
-        self.run_on(options, Some(records.to_owned()))
+        self.run_on(options, Some(records.to_owned()), Interrupt::default())
     }
 
-    fn run_on(&self, options: &[&str], records: Option<String>) -> Outcome {
+    /// Runs the tool when Ctrl-C was pressed already.
+    pub(crate) fn interrupted(&self) -> Outcome {
+        let interrupt = Interrupt::default();
+        interrupt.set();
+        self.run_on(&[], None, interrupt)
+    }
+
+    fn run_on(&self, options: &[&str], records: Option<String>, interrupt: Interrupt) -> Outcome {
         let keystore = self.keystore();
         let source = match records {
             Some(_) => "-".into(),
@@ -249,7 +251,7 @@ impl Mirror {
             records: Writer::new(Some(Box::new(Printed(printed.clone())))),
             output: Box::new(std::io::sink()),
             ui: Ui::capture("ente-decrypt"),
-            interrupt: Interrupt::default(),
+            interrupt,
             clock: || 1_763_800_000_000_000,
         };
         let exit = Args::try_parse_from(line).unwrap().run(&mut io);
@@ -322,6 +324,18 @@ impl Mirror {
             state.folders, state.placements, state.trash, state.settings
         )
     }
+}
+
+/// User ID and keys of the account.
+pub(crate) fn keys() -> (i64, MasterKey, KeyPair) {
+    let golden = read("account.json");
+    let key = |name: &str| array_from_base64::<32>(golden[name].as_str().unwrap()).unwrap();
+    let pair = KeyPair::new(SecretKey::from(key("secretKey")));
+    (
+        golden["userID"].as_i64().unwrap(),
+        key("masterKey").into(),
+        pair,
+    )
 }
 
 fn account() -> Account {

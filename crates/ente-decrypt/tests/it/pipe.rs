@@ -182,3 +182,48 @@ fn bad_items_leave_the_others_alone_and_are_told_again() {
     assert_tree(&mirror, "1-initial");
     assert!(mirror.state().decrypt.verdicts.is_empty());
 }
+
+#[test]
+fn a_round_is_whole_before_its_record_and_the_next_one_goes_on() {
+    let mirror = Mirror::initial();
+    let records = mirror.records("all", &[101], false);
+    let round = json!({"v": 1, "type": "round", "counts": {}});
+    let second = mirror.records("all", &[101], true);
+    let second: String = second
+        .lines()
+        .skip(1)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let outcome = mirror
+        .pipe(&[], &format!("{records}{round}\n{second}"))
+        .done();
+    assert_tree(&mirror, "1-initial");
+    let at = |kind: &str| {
+        outcome
+            .records
+            .iter()
+            .position(|record| record["type"] == kind)
+    };
+    let before = &outcome.records[..at("round").unwrap()];
+    let files = before
+        .iter()
+        .filter(|record| record["type"] == "file")
+        .count();
+    assert_eq!(
+        files, 27,
+        "everything that was pending is in the first round"
+    );
+    let last = outcome.of("file").pop().unwrap();
+    assert_eq!(last["placements"][0]["did"], "kept");
+}
+
+#[test]
+fn a_run_that_is_asked_to_stop_leaves_nothing_half() {
+    let mirror = Mirror::initial();
+    let outcome = mirror.interrupted();
+    assert!(outcome.exit.is_ok());
+    assert!(outcome.of("end").is_empty());
+    assert!(mirror.held("partial").is_empty());
+    mirror.run(&[]).done();
+    assert_tree(&mirror, "1-initial");
+}

@@ -1,0 +1,281 @@
+//! Changes that are committed together.
+//!
+//! Files are parked in `partial/` under names that say whose they are, the facts that tell where they belong are written and synced, then the
+//! files go there. A start that finds something parked finishes or undoes the move (`recover`).
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ente_common::disk;
+use ente_common::exit::Failure;
+use ente_common::id::Version;
+use ente_common::manifest::PlacementKey;
+use ente_common::manifest::facts::DecryptFact;
+use ente_common::record::Problem;
+
+use crate::tree::{Tree, problem};
+
+/// Changes that are committed together.
+#[derive(Debug, Default)]
+pub struct Batch {
+    facts: Vec<DecryptFact>,
+    carries: Vec<Carry>,
+    /// Where something will lie afterwards, in small letters.
+    bound: HashSet<String>,
+    /// Album folders under way, by collection: where each is parked.
+    folders: BTreeMap<i64, PathBuf>,
+    /// Folders that files left: synced before the facts.
+    left: BTreeSet<PathBuf>,
+    /// Album folders that may be empty afterwards.
+    thinned: BTreeSet<String>,
+}
+
+fn fold(path: &Path) -> String {
+    path.to_string_lossy().to_lowercase()
+}
+
+#[derive(Debug)]
+struct Carry {
+    parked: PathBuf,
+    /// `None`: it is deleted.
+    to: Option<PathBuf>,
+}
+
+impl Batch {
+    /// Nothing would be committed.
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty() && self.carries.is_empty()
+    }
+
+    /// Sends a parked file on its way once the facts are safe.
+    pub fn carry(&mut self, parked: PathBuf, to: PathBuf) {
+        self.bound.insert(fold(&to));
+        self.carries.push(Carry {
+            parked,
+            to: Some(to),
+        });
+    }
+
+    /// Where the folder of an album is parked, if it is on its way.
+    pub fn folder_under_way(&self, collection: i64) -> Option<&Path> {
+        self.folders.get(&collection).map(PathBuf::as_path)
+    }
+
+    /// Something will lie there once the batch is committed.
+    pub fn is_bound(&self, path: &Path) -> bool {
+        self.bound.contains(&fold(path))
+    }
+
+    /// Deletes a parked file once the facts are safe.
+    pub fn drop_parked(&mut self, parked: PathBuf) {
+        self.carries.push(Carry { parked, to: None });
+    }
+}
+
+impl Tree {
+    /// Records a fact with the batch; from here on it counts for planning.
+    pub fn stage(&mut self, batch: &mut Batch, fact: DecryptFact) {
+        self.state.decrypt.apply(fact.clone());
+        batch.facts.push(fact);
+    }
+
+    /// Parks a file that leaves its place.
+    ///
+    /// # Errors
+    /// When it cannot be renamed; it is then where it was.
+    pub fn park(&self, batch: &mut Batch, from: &Path, parked: String) -> io::Result<PathBuf> {
+        let parked = self.partial(&parked);
+        disk::rename_new(from, &parked)?;
+        batch.left.extend(from.parent().map(Path::to_owned));
+        Ok(parked)
+    }
+
+    /// Notes that files left this album, so that its folder goes when it is empty.
+    pub fn thins(batch: &mut Batch, folder: &str) {
+        batch.thinned.insert(folder.to_owned());
+    }
+
+    /// Parks an album folder that gets another name.
+    ///
+    /// # Errors
+    /// As [`park`](Self::park).
+    pub fn park_folder(&self, batch: &mut Batch, collection: i64, from: &str) -> io::Result<()> {
+        let from = self.export.dir().join(from);
+        let parked = self.park(batch, &from, format!("album-{collection}"))?;
+        batch.folders.insert(collection, parked);
+        Ok(())
+    }
+
+    /// Makes the batch true: syncs what is parked, writes and syncs the facts, puts everything in its place.
+    ///
+    /// # Errors
+    /// When something cannot be written; what is parked then waits for the next start.
+    pub fn commit(&mut self, batch: Batch) -> Result<(), Failure> {
+        let failed = |what: &Path| {
+            let what = format!("cannot write in `{}`", what.display());
+            move |error: io::Error| Failure::disk(what.clone(), &error)
+        };
+        if !batch.carries.is_empty() || !batch.folders.is_empty() {
+            let partial = self.partial("");
+            disk::sync_dir(&partial).map_err(failed(&partial))?;
+            for dir in batch.left.iter().filter(|dir| dir.is_dir()) {
+                disk::sync_dir(dir).map_err(failed(dir))?;
+            }
+        }
+        let journal = self.journal();
+        for fact in &batch.facts {
+            journal.append(fact);
+        }
+        journal.sync()?;
+        let mut reached = BTreeSet::new();
+        for (collection, parked) in &batch.folders {
+            let to = self.export.dir().join(self.folder(*collection));
+            self.put(parked, &to, &mut reached)?;
+        }
+        for carry in &batch.carries {
+            match &carry.to {
+                Some(to) => self.put(&carry.parked, to, &mut reached)?,
+                None => match fs::remove_file(&carry.parked) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(failed(&carry.parked)(error));
+                    }
+                    _ => {}
+                },
+            }
+        }
+        for dir in &reached {
+            disk::sync_dir(dir).map_err(failed(dir))?;
+        }
+        for folder in &batch.thinned {
+            self.drop_if_empty(folder);
+        }
+        let trash = self.trash("");
+        for dir in batch.left.iter().filter(|dir| dir.starts_with(&trash)) {
+            // What came back may leave an album of the trash, and a day, empty.
+            let _ = fs::remove_dir(dir.join("metadata"));
+            let _ = fs::remove_dir(dir);
+            let _ = dir.parent().map(fs::remove_dir);
+        }
+        Ok(())
+    }
+
+    /// Renames what is parked to its place. What came into its way meanwhile stays; the file then waits for the next start.
+    fn put(
+        &mut self,
+        parked: &Path,
+        to: &Path,
+        reached: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), Failure> {
+        let result = self
+            .make_parent(to, reached)
+            .and_then(|()| disk::rename_new(parked, to));
+        match result {
+            Ok(()) => Ok(()),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                let path = to.strip_prefix(self.export.dir()).unwrap_or(to);
+                self.problems.push(Problem {
+                    class: "occupied".into(),
+                    path: Some(path.display().to_string()),
+                    cause: "something came to lie there while this run was writing".into(),
+                    hint: "run the same command again".into(),
+                    ..problem()
+                });
+                Ok(())
+            }
+            Err(error) => Err(Failure::disk(
+                format!("cannot write `{}`", to.display()),
+                &error,
+            )),
+        }
+    }
+
+    /// Makes the folder that a file goes to, without passing through links, and notes what has to be synced.
+    fn make_parent(&self, to: &Path, reached: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+        let root = self.export.dir();
+        let Some(parent) = to.parent().filter(|parent| *parent != root) else {
+            reached.insert(root.to_owned());
+            return Ok(());
+        };
+        if !reached.contains(parent) {
+            let relative: Vec<_> = parent
+                .strip_prefix(root)
+                .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?
+                .iter()
+                .map(|component| component.to_string_lossy())
+                .collect();
+            disk::make_dir_below(root, &relative.join("/"))?;
+            // New folders are entries of the ones above them.
+            let above = parent.ancestors().take_while(|dir| *dir != root);
+            reached.extend(above.map(Path::to_owned));
+            reached.insert(root.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Removes an album folder, and its folder of sidecars, that nothing is left in.
+    pub fn drop_if_empty(&self, folder: &str) {
+        let dir = self.export.dir().join(folder);
+        // Only empty folders can be removed; a link is none.
+        let _ = fs::remove_dir(dir.join("metadata"));
+        let _ = fs::remove_dir(dir);
+    }
+
+    /// Appends a fact that rests on nothing in flight and hands it to the system.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note(&mut self, facts: Vec<DecryptFact>) -> Result<(), Failure> {
+        for fact in facts {
+            self.journal().append(&fact);
+            self.state.decrypt.apply(fact);
+        }
+        Ok(self.journal().flush()?)
+    }
+
+    /// Removes what this run was writing and did not finish.
+    pub fn sweep(&self) {
+        let entries = fs::read_dir(self.partial(""))
+            .into_iter()
+            .flatten()
+            .flatten();
+        for entry in entries {
+            if entry.file_name().as_encoded_bytes().starts_with(b"tmp-") {
+                // What stays is removed by the next start.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// Syncs the journal.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn sync(&mut self) -> Result<(), Failure> {
+        if self.is_writing() {
+            self.journal().sync()?;
+        }
+        Ok(())
+    }
+}
+
+/// The name under which a part waits in `partial/`.
+pub fn parked_name(
+    kind: &str,
+    key: PlacementKey,
+    index: usize,
+    version: Option<Version>,
+) -> String {
+    format!(
+        "{kind}-{}-{}-{index}-{}",
+        key.0,
+        key.1,
+        version.unwrap_or_default()
+    )
+}

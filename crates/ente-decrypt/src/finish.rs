@@ -1,0 +1,191 @@
+//! How a run ends: what no record named is told, what is left over is cleared away, the end is summed up. Or, in a dry run: what would be done.
+
+use std::collections::BTreeSet;
+
+use crossbeam_channel::Receiver;
+use ente_common::exit::{Exit, Failure};
+use ente_common::manifest::ContentKey;
+use ente_common::record::Scope;
+use ente_common::ui::{human_bytes, human_count};
+use serde_json::{Value, json};
+
+use crate::input::{Ended, Event};
+use crate::listing::{self, end_of, print};
+use crate::plan::lacks;
+use crate::run::Run;
+use crate::tree::Did;
+
+/// What a run did.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Placements with new content.
+    pub written: u64,
+    /// Plain bytes decrypted.
+    pub bytes: u64,
+    linked: u64,
+    moved: u64,
+    restored: u64,
+    removed: u64,
+    /// Problems that were met.
+    pub problems: u64,
+}
+
+impl Counts {
+    /// Counts what was done for one placement.
+    pub fn count(&mut self, did: Did) {
+        let counter = match did {
+            Did::Written | Did::Replaced => &mut self.written,
+            Did::Linked => &mut self.linked,
+            Did::Moved => &mut self.moved,
+            Did::Restored => &mut self.restored,
+            Did::Trashed | Did::Deleted => &mut self.removed,
+        };
+        *counter += 1;
+    }
+
+    fn to_value(&self) -> Value {
+        json!({
+            "written": self.written,
+            "bytes": self.bytes,
+            "linked": self.linked,
+            "moved": self.moved,
+            "restored": self.restored,
+            "removed": self.removed,
+            "problems": self.problems,
+        })
+    }
+}
+
+impl Run<'_> {
+    /// Prints what was done and no record named.
+    pub(crate) fn print_left(&mut self) -> Result<(), Failure> {
+        let left: BTreeSet<i64> = self.tree.did.keys().map(|key| key.1).collect();
+        for id in left {
+            self.print_pending(id)?;
+        }
+        self.tell_problems()
+    }
+
+    /// What no record named is printed; what is left over is cleared away; the end.
+    pub(crate) fn finish(mut self, ended: Ended) -> Result<Exit, Failure> {
+        let mut exit = Exit::Done;
+        if ended.end.is_some() && self.scope == Scope::All && !self.io.interrupt.is_set() {
+            self.drop_leftovers()?;
+        }
+        self.print_left()?;
+        self.tree.sync()?;
+        if self.counts.problems + ended.problems > 0 {
+            exit = exit.and(Exit::Problems);
+        }
+        if ended.findings > 0 {
+            exit = exit.and(Exit::Differences);
+        }
+        self.summary();
+        if let Some(error) = ended.error {
+            return Err(error.into());
+        }
+        if self.io.interrupt.is_set() {
+            return Ok(exit);
+        }
+        match &ended.end {
+            Some(end) => print(self.io, &end_of(Some(end), self.counts.to_value()))?,
+            None => exit = exit.and(Exit::Failed),
+        }
+        Ok(exit)
+    }
+
+    /// Drops spooled objects that nothing needs any more: a run was stopped before it could, or the account has other content by now.
+    fn drop_leftovers(&mut self) -> Result<(), Failure> {
+        if self.tree.settings.keeps_objects {
+            return Ok(());
+        }
+        let mut wanted: BTreeSet<ContentKey> = BTreeSet::new();
+        for (key, file) in &self.tree.state.pull.files {
+            if let Some(version) = file.version {
+                let is_lacking = lacks(&self.tree.state, &self.desired, *key).is_some();
+                if is_lacking || self.desired.unreadable.contains(key) {
+                    wanted.insert((key.1, version));
+                }
+            }
+        }
+        let objects = self.tree.state.pull.objects.keys();
+        let mut unneeded: Vec<ContentKey> = objects
+            .filter(|key| !wanted.contains(*key) && self.tree.state.object(**key).is_some())
+            .copied()
+            .collect();
+        if unneeded.is_empty() {
+            return Ok(());
+        }
+        unneeded.sort_unstable();
+        self.begin_writing()?;
+        self.tree.drop_objects(&unneeded)
+    }
+
+    fn summary(&self) {
+        let counts = &self.counts;
+        if counts.problems > 0 {
+            let what = format!(
+                "{} of {} files were met with problems",
+                human_count(counts.problems),
+                human_count(self.tree.state.pull.files.len() as u64)
+            );
+            let failure = Failure::new(Exit::Problems, what)
+                .cause("each is a `problem` record")
+                .hint("run the same command again; it tries only those");
+            self.io.ui.warning(&failure);
+        }
+        let evaded = self.tree.evaded.len() as u64;
+        if evaded > 0 {
+            self.io.ui.note(&format!(
+                "{} took the next free name, because something of yours has theirs",
+                human_count(evaded)
+            ));
+        }
+        self.io.ui.note(&format!(
+            "wrote {} ({}), linked {}, moved {}, restored {}, removed {}",
+            human_count(counts.written),
+            human_bytes(counts.bytes),
+            human_count(counts.linked),
+            human_count(counts.moved),
+            human_count(counts.restored),
+            human_count(counts.removed),
+        ));
+    }
+
+    /// Prints what would be done.
+    pub(crate) fn dry_run(mut self, events: &Receiver<Event>) -> Result<Exit, Failure> {
+        let mut ended = Ended::default();
+        for event in events {
+            match event {
+                // What the stages before found is theirs to say; files are planned from the manifest.
+                Event::Record(record) if record.kind() == "file" => {}
+                Event::Record(record) => print(self.io, &record)?,
+                Event::Over(over) => {
+                    ended = over;
+                    break;
+                }
+            }
+        }
+        self.survey()?;
+        let unread = std::mem::take(&mut self.unread);
+        self.tree.problems.extend(unread);
+        self.tell_problems()?;
+        self.progress.finish();
+        listing::plan(
+            self.io,
+            &self.tree,
+            &self.desired,
+            &self.rest,
+            &self.siblings,
+        )?;
+        let mut exit = Exit::Done;
+        if self.counts.problems + ended.problems > 0 {
+            exit = exit.and(Exit::Problems);
+        }
+        match &ended.end {
+            Some(end) => print(self.io, &end_of(Some(end), json!({})))?,
+            None => exit = exit.and(Exit::Failed),
+        }
+        Ok(exit)
+    }
+}

@@ -1,0 +1,374 @@
+//! How files and their sidecars leave their places and get new ones, as parts of a batch.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ente_common::disk;
+use ente_common::id::Version;
+use ente_common::manifest::facts::{DecryptFact, Part, Placement, Trash};
+use ente_common::manifest::{PartKey, PlacementKey};
+use ente_common::naming;
+use ente_common::record::Problem;
+
+use crate::batch::{Batch, parked_name};
+use crate::desired::{Name, kind};
+use crate::plan::part_names;
+use crate::settings::OnRemove;
+use crate::tree::{Album, Did, Tree, problem};
+
+/// Files that become those of a placement.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The placement.
+    pub key: PlacementKey,
+    /// Content version.
+    pub version: Option<Version>,
+    /// How many times content was written there, this time included.
+    pub n: u32,
+    /// Its parts; their names so far tell the extensions.
+    pub parts: Vec<(Part, PathBuf)>,
+    /// Sidecars that come along, by part.
+    pub sidecars: Vec<(usize, PathBuf)>,
+    /// For the records.
+    pub did: Did,
+}
+
+impl Tree {
+    /// Parks the sidecar of a part; a second one for importers goes, as `ente-meta` writes another for the new name.
+    pub fn park_sidecar(
+        &self,
+        batch: &mut Batch,
+        key: PartKey,
+        folder: &str,
+        name: &str,
+    ) -> Option<PathBuf> {
+        let fact = self.state.meta.sidecars.get(&key)?;
+        let path = self.sidecar(folder, &format!("{name}.json"))?;
+        if fact.second
+            && let Some(second) = naming::second_sidecar_name(name)
+            && let Some(second) = self.sidecar(folder, &second)
+            && is_unchanged(&second, &fact.blake3)
+        {
+            // What is left behind by a failure here is found by `ente-verify`.
+            let _ = fs::remove_file(second);
+        }
+        if !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
+            return None;
+        }
+        self.park(
+            batch,
+            &path,
+            format!("sidecar-{}-{}-{}", key.0, key.1, key.2),
+        )
+        .ok()
+    }
+
+    fn sidecar(&self, folder: &str, name: &str) -> Option<PathBuf> {
+        let path = self.state.meta.sidecars_at().path(folder, name)?;
+        Some(ente_common::layout::join(self.export.dir(), &path))
+    }
+
+    /// Whether a sidecar is as `ente-meta` wrote it.
+    pub fn is_sidecar_unchanged(&self, key: PartKey, path: &Path) -> bool {
+        let fact = self.state.meta.sidecars.get(&key);
+        fact.is_some_and(|fact| is_unchanged(path, &fact.blake3))
+    }
+
+    /// Sends a part out of the tree: to the trash, or away for good where that is wanted. Its sidecar goes along unless it stays for a
+    /// successor of the part, or was edited and is the user's.
+    ///
+    /// # Errors
+    /// When the file cannot be parked; it is then where it was.
+    pub fn part_out(
+        &mut self,
+        batch: &mut Batch,
+        placement: &Placement,
+        index: usize,
+        reason: &str,
+        takes_sidecar: bool,
+    ) -> io::Result<()> {
+        let key = (placement.collection, placement.file);
+        let folder = self.folder(key.0);
+        let part = &placement.parts[index];
+        let from = self.path(&folder, &part.name);
+        let parked = self.park(
+            batch,
+            &from,
+            parked_name("old", key, index, placement.version),
+        )?;
+        Self::thins(batch, &folder);
+        let of_part = (key.0, key.1, index);
+        let is_ours = self
+            .sidecar(&folder, &format!("{}.json", part.name))
+            .is_some_and(|path| self.is_sidecar_unchanged(of_part, &path));
+        let sidecar = (takes_sidecar && is_ours)
+            .then(|| self.park_sidecar(batch, of_part, &folder, &part.name))
+            .flatten();
+        self.discard(batch, placement, index, reason, parked, sidecar);
+        Ok(())
+    }
+
+    /// Sends a parked part, and its sidecar, out of the tree.
+    pub fn discard(
+        &mut self,
+        batch: &mut Batch,
+        placement: &Placement,
+        index: usize,
+        reason: &str,
+        parked: PathBuf,
+        sidecar: Option<PathBuf>,
+    ) {
+        let part = &placement.parts[index];
+        if self.settings.on_remove == OnRemove::Delete {
+            batch.drop_parked(parked);
+            let of_part = (placement.collection, placement.file, index);
+            match sidecar {
+                Some(parked) if self.is_sidecar_unchanged(of_part, &parked) => {
+                    batch.drop_parked(parked);
+                }
+                Some(edited) => {
+                    let album = self.folder(placement.collection);
+                    self.carry_sidecar(batch, edited, &album, None);
+                }
+                None => {}
+            }
+            return;
+        }
+        let mut album = self.folder(placement.collection);
+        if album.is_empty() {
+            album = placement.collection.to_string();
+        }
+        let folder = format!("{}/{album}", self.today);
+        let name = self.free_in_trash(&folder, &part.name);
+        let path = format!("{folder}/{name}");
+        let fact = Trash {
+            path: path.clone(),
+            collection: placement.collection,
+            file: placement.file,
+            part: index,
+            of: placement.parts.len(),
+            version: placement.version,
+            size: part.size,
+            blake3: part.blake3.clone(),
+            mtime: part.mtime,
+            reason: reason.to_owned(),
+            gone: false,
+        };
+        batch.carry(parked, self.trash(&path));
+        if let Some(parked) = sidecar {
+            let name = self.free_in_trash(&format!("{folder}/metadata"), &format!("{name}.json"));
+            batch.carry(parked, self.trash(&format!("{folder}/metadata/{name}")));
+        }
+        self.stage(batch, DecryptFact::Trash(fact));
+    }
+
+    /// A name that nothing in a folder of the trash has.
+    fn free_in_trash(&self, folder: &str, name: &str) -> String {
+        let is_free = |name: &str| {
+            let path = format!("{folder}/{name}");
+            !self.state.decrypt.trash.contains_key(&path)
+                && fs::symlink_metadata(self.trash(&path)).is_err()
+        };
+        let safe = naming::safe_name(name, 0);
+        let numbered = |number: u64| format!("{}_{number}{}", safe.stem, safe.ext);
+        let mut candidates = std::iter::once(name.to_owned()).chain((1..).map(numbered));
+        candidates
+            .find(|name| is_free(name))
+            .expect("there are more numbers than files")
+    }
+
+    /// Gives files their place: records where they will be and sends them there with the batch. Where something of the user's is in the way,
+    /// the placement takes the next free name.
+    ///
+    /// False, and the parts are left to the caller, where the album's folder cannot be had.
+    pub fn arrive(&mut self, batch: &mut Batch, arrival: &Arrival, name: Name) -> bool {
+        let Arrival { key, parts, .. } = arrival;
+        let folder = self.folder(key.0);
+        let dir = match batch.folder_under_way(key.0) {
+            Some(parked) => parked.to_owned(),
+            None if self.album(&folder) == Album::Foreign => return false,
+            None => match disk::make_dir_below(self.export.dir(), &folder) {
+                Ok(dir) => dir,
+                Err(error) => {
+                    self.problems.push(Problem {
+                        class: "io".into(),
+                        collection: Some(key.0),
+                        path: Some(folder),
+                        cause: error.to_string(),
+                        hint: "see who may write there, then run the same command again".into(),
+                        ..problem()
+                    });
+                    return false;
+                }
+            },
+        };
+        let extensions: Vec<&str> = parts.iter().map(|(part, _)| part.name.as_str()).collect();
+        let names_under = |name: &str, live| {
+            part_names(name, live, extensions.iter().copied())
+                .unwrap_or_else(|| extensions.iter().map(|name| (*name).to_owned()).collect())
+        };
+        let home = self.export.dir().join(&folder);
+        let is_taken = |name: &str, live| {
+            names_under(name, live).iter().any(|name| {
+                fs::symlink_metadata(dir.join(name)).is_ok() || batch.is_bound(&home.join(name))
+            })
+        };
+        let mut name = name;
+        if is_taken(&name.name, name.live) {
+            name.name = self.next_free(*key, &name, |candidate| is_taken(candidate, name.live));
+            self.evaded.insert(*key);
+        }
+        let mut placement = self.placement(*key);
+        let named = names_under(&name.name, name.live);
+        name.apply(&mut placement);
+        placement.version = arrival.version;
+        placement.n = arrival.n;
+        placement.parts.clear();
+        for ((part, parked), named) in parts.iter().zip(named) {
+            batch.carry(parked.clone(), self.path(&folder, &named));
+            let name = named;
+            placement.parts.push(Part {
+                name,
+                ..part.clone()
+            });
+        }
+        let names: Vec<String> = placement
+            .parts
+            .iter()
+            .map(|part| part.name.clone())
+            .collect();
+        for (index, parked) in &arrival.sidecars {
+            let name = names.get(*index).map(String::as_str);
+            self.carry_sidecar(batch, parked.clone(), &folder, name);
+        }
+        self.did.insert(*key, arrival.did);
+        self.stage(batch, DecryptFact::Placement(placement));
+        true
+    }
+
+    /// Sends a parked sidecar to its part; to the trash where the part is no more or something lies there already.
+    pub fn carry_sidecar(
+        &self,
+        batch: &mut Batch,
+        parked: PathBuf,
+        folder: &str,
+        part: Option<&str>,
+    ) {
+        let name = format!("{}.json", part.unwrap_or("sidecar"));
+        let beside = part.and_then(|_| self.sidecar(folder, &name));
+        // In a folder that is under way nobody can be in the way.
+        let to = beside.filter(|to| fs::symlink_metadata(to).is_err());
+        let to = to.unwrap_or_else(|| {
+            let folder = format!("{}/{folder}/metadata", self.today);
+            let name = self.free_in_trash(&folder, &name);
+            self.trash(&format!("{folder}/{name}"))
+        });
+        batch.carry(parked, to);
+    }
+
+    /// The next name that is free both by the names given and on disk.
+    fn next_free(
+        &mut self,
+        key: PlacementKey,
+        name: &Name,
+        is_taken: impl Fn(&str) -> bool,
+    ) -> String {
+        let (state, name_bytes) = (&self.state, self.settings.name_bytes);
+        let folder = self.names.entry(key.0).or_insert_with(|| {
+            let mut folder = naming::Folder::new(name_bytes);
+            for file in state.pull.files_in(key.0) {
+                if let Some(other) = state.decrypt.placements.get(&(key.0, file.id)) {
+                    folder.claim_exact(&other.name, kind(other.live));
+                }
+            }
+            folder
+        });
+        folder.release(&name.name, kind(name.live));
+        // Any extension marks where the stem of a live photo ends.
+        let title = if name.live {
+            format!("{}.jpg", name.name)
+        } else {
+            name.name.clone()
+        };
+        folder.claim_unless(&title, kind(name.live), key.1, is_taken)
+    }
+}
+
+fn is_unchanged(path: &Path, blake3: &str) -> bool {
+    // Sidecars are small; anything else is not one of ours.
+    const MAX_SIDECAR_BYTES: u64 = 1 << 20;
+    let is_small = fs::symlink_metadata(path)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MAX_SIDECAR_BYTES);
+    is_small && fs::read(path).is_ok_and(|bytes| blake3::hash(&bytes).to_hex().as_str() == blake3)
+}
+
+#[cfg(test)]
+mod tests {
+    use ente_common::manifest::facts::Folder;
+    use ente_common::manifest::{Account, Export, Journal, State, private_dir};
+
+    use super::*;
+    use crate::settings::Settings;
+
+    #[test]
+    fn two_that_give_way_in_one_batch_do_not_meet() {
+        let home = tempfile::tempdir().unwrap();
+        let account = Account {
+            endpoint: "https://api.ente.com".into(),
+            app: "photos".into(),
+            user_id: 1,
+            email: "ada@example.org".into(),
+        };
+        let export = Export::create(home.path(), account, serde_json::Value::Null).unwrap();
+        private_dir(&export.state_path("partial")).unwrap();
+        let lock = export.lock(crate::NAME, "run", 0, false).unwrap();
+        let journal = Journal::open(&export.state_dir(), "decrypt").unwrap();
+        let settings = Settings::new(&State::default(), None, None, None, || 250);
+        let mut tree = Tree::new(export, State::default(), settings, "2026-11-22".into());
+        tree.begin_writing(journal, lock);
+        tree.state.decrypt.apply(DecryptFact::Folder(Folder {
+            collection: 1,
+            name: "A".into(),
+            ..Folder::default()
+        }));
+        fs::create_dir(home.path().join("A")).unwrap();
+        fs::write(home.path().join("A/x.jpg"), "the user's").unwrap();
+        let mut batch = Batch::default();
+        // The second is to have the name that the first takes because of the user's file.
+        for (file, name) in [(7, "x.jpg"), (8, "x_1.jpg")] {
+            let parked = tree.partial(&format!("old-1-{file}-0-0000000000000000"));
+            fs::write(&parked, name).unwrap();
+            let part = Part {
+                name: name.into(),
+                ..Part::default()
+            };
+            let arrival = Arrival {
+                key: (1, file),
+                version: None,
+                n: 1,
+                parts: vec![(part, parked)],
+                sidecars: Vec::new(),
+                did: Did::Moved,
+            };
+            let name = Name {
+                name: name.into(),
+                ..Name::default()
+            };
+            assert!(tree.arrive(&mut batch, &arrival, name));
+        }
+        tree.commit(batch).unwrap();
+        assert!(tree.problems.is_empty(), "{:?}", tree.problems);
+        for (file, content) in [(7, "x.jpg"), (8, "x_1.jpg")] {
+            let path = tree.state.decrypt.path((1, file), 0).unwrap();
+            assert_eq!(
+                fs::read(home.path().join(path)).unwrap(),
+                content.as_bytes()
+            );
+        }
+        assert_eq!(
+            fs::read(home.path().join("A/x.jpg")).unwrap(),
+            b"the user's"
+        );
+    }
+}
