@@ -423,6 +423,36 @@ fn an_album_that_cannot_be_listed_keeps_its_old_state() {
 }
 
 #[test]
+fn a_file_that_moved_to_an_album_that_cannot_be_listed_is_not_removed() {
+    // One of the two albums, whichever is asked for first.
+    for unharmed in [0, 1] {
+        let (museum, machine) = made_up();
+        let (file, from, to) = museum.with_library(|library| {
+            let live = library.live_mut();
+            let (from, to) = (live.create_album("from"), live.create_album("to"));
+            (live.upload(from, photo("moved.jpg")), from, to)
+        });
+        let _ = pull(&machine, &[]).expect(0);
+        museum.with_library(|library| library.live_mut().move_to(file, from, to));
+        museum.inject(
+            Match::api().path("/collections/v2/diff").skip(unharmed),
+            Fault::Status(404),
+            Some(1),
+        );
+        let failed = pull(&machine, &[]).expect(3);
+        assert!(classes(&failed).contains(&"not-found".to_owned()));
+        let changed = changed_words(&failed);
+        assert!(
+            changed.values().all(|words| words != "removed"),
+            "{changed:?}"
+        );
+        museum.reset_log();
+        let _ = pull(&machine, &[]).expect(0);
+        assert!(museum.fetched_objects().is_empty());
+    }
+}
+
+#[test]
 fn an_ended_session_says_what_to_type() {
     let (museum, machine) = golden();
     museum.revoke_tokens();

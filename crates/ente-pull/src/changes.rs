@@ -121,11 +121,11 @@ impl Changes {
     }
 
     /// So many files are gone that the listing itself is suspect: more than `allowed`, where that is given; else more than both 100 and a
-    /// fifth of them, or any where the server named no collection at all.
-    pub(crate) fn are_suspect(&self, listing_is_empty: bool, allowed: Option<usize>) -> bool {
+    /// fifth of them, or any where the listing is incomplete.
+    pub(crate) fn are_suspect(&self, is_incomplete: bool, allowed: Option<usize>) -> bool {
         match allowed {
             Some(allowed) => self.gone > allowed,
-            None if listing_is_empty => self.gone > 0,
+            None if is_incomplete => self.gone > 0,
             None => self.gone > FEW_FILES && self.gone * 5 > self.known,
         }
     }

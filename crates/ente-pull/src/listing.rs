@@ -36,8 +36,8 @@ pub(crate) struct Listing {
     pub(crate) files: Vec<facts::File>,
     /// What could not be listed; its old state stays.
     pub(crate) problems: Vec<Problem>,
-    /// The server named no collection at all.
-    pub(crate) is_empty: bool,
+    /// The server named no collection at all, or did not tell what is in one of them: a file that is nowhere may be there.
+    pub(crate) is_incomplete: bool,
 }
 
 /// Why a listing ends without a result.
@@ -106,7 +106,7 @@ pub(crate) async fn list(
     journal: &mut Journal,
 ) -> Result<Listing, ListingError> {
     let mut listing = Listing {
-        is_empty: served.is_empty(),
+        is_incomplete: served.is_empty(),
         ..Listing::default()
     };
     let (live, gone) = sort(served, before, &mut listing.problems);
@@ -138,6 +138,7 @@ pub(crate) async fn list(
         listing.collections.extend(one.collection);
         listing.files.extend(one.files);
         listing.problems.extend(one.problem);
+        listing.is_incomplete |= one.failed;
     }
     sink.borrow_mut().flush()?;
     Ok(listing)
@@ -198,6 +199,8 @@ struct Listed {
     collection: Option<facts::Collection>,
     files: Vec<facts::File>,
     problem: Option<Problem>,
+    /// Nothing is known of its files.
+    failed: bool,
 }
 
 struct Lister<'a> {
@@ -234,6 +237,7 @@ impl Lister<'_> {
                 Err(error) if !error.ends_the_run() => {
                     return Ok(Listed {
                         problem: Some(problems::unlisted(id, &error)),
+                        failed: true,
                         ..Listed::default()
                     });
                 }
@@ -253,6 +257,7 @@ impl Lister<'_> {
             collection: self.fact(&seen),
             files: seen.files.into_values().flatten().collect(),
             problem,
+            failed: false,
         })
     }
 

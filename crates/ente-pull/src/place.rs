@@ -163,7 +163,7 @@ impl Place {
     /// What the listing changes; removals that cannot be believed are left out of it, which is a problem and told by `true`.
     pub(crate) fn believe(&self, task: &Task<'_>, listing: &mut Listing) -> (Changes, bool) {
         let changes = Changes::of(&self.state.pull, listing);
-        if !changes.are_suspect(listing.is_empty, task.args.max_remove) {
+        if !changes.are_suspect(listing.is_incomplete, task.args.max_remove) {
             return (changes, false);
         }
         let problem = problems::held_back(changes.gone, changes.known, task.dir);
