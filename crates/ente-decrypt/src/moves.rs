@@ -17,6 +17,9 @@ use crate::plan::part_names;
 use crate::settings::OnRemove;
 use crate::tree::{Album, Did, Tree, problem};
 
+/// The reason of a part to leave for the same content, shared in another way: nothing of it is kept.
+pub(crate) const RELINKED: &str = "relinked";
+
 /// Files that become those of a placement.
 #[derive(Debug)]
 pub struct Arrival {
@@ -120,6 +123,10 @@ impl Tree {
         sidecar: Option<PathBuf>,
     ) {
         let part = &placement.parts[index];
+        if reason == RELINKED {
+            batch.drop_parked(parked);
+            return;
+        }
         if self.settings.on_remove == OnRemove::Delete {
             batch.drop_parked(parked);
             let of_part = (placement.collection, placement.file, index);

@@ -15,6 +15,7 @@ use crate::batch::{Batch, parked_name};
 use crate::content::{ARCHIVE, Done, Made, Refusal};
 use crate::desired::Desired;
 use crate::moves::Arrival;
+use crate::moves::RELINKED;
 use crate::plan::{Source, source};
 use crate::tree::{Did, Look, Tree, problem};
 
@@ -126,9 +127,12 @@ impl Tree {
         copies: &[(Part, PathBuf)],
     ) -> Result<(), Failure> {
         let old = self.placement(key);
+        // What has the same content already is only shared in another way.
+        let is_same = old.version == Some(done.version) && self.state.is_whole(key);
         if !old.parts.is_empty() {
             let looks = self.looks(&old, None);
-            if !self.let_go(batch, &old, &looks, "replaced") {
+            let reason = if is_same { RELINKED } else { "replaced" };
+            if !self.let_go(batch, &old, &looks, reason) {
                 return discard_all(copies);
             }
         }
@@ -148,7 +152,7 @@ impl Tree {
             n: old.n + 1,
             parts,
             sidecars: Vec::new(),
-            did: match (old.parts.is_empty(), linked) {
+            did: match (is_same || old.parts.is_empty(), linked) {
                 (false, _) => Did::Replaced,
                 (true, true) => Did::Linked,
                 (true, false) => Did::Written,

@@ -11,7 +11,7 @@ use ente_common::manifest::{ContentKey, PlacementKey, State};
 use ente_common::naming;
 
 use crate::desired::{Desired, Name};
-use crate::settings::{OnRemove, Settings};
+use crate::settings::{LinkMode, OnRemove, Settings};
 
 /// The folder of a live collection gets another name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -444,12 +444,64 @@ impl Siblings {
         Self { pairs, collections }
     }
 
+    /// The files in several collections, with those.
+    fn shared(&self) -> impl Iterator<Item = (i64, &[i64])> {
+        let groups = self.pairs.chunk_by(|(one, _), (other, _)| one == other);
+        let files = groups
+            .filter(|group| group.len() > 1)
+            .map(|group| group[0].0);
+        files.map(|file| (file, self.of(file)))
+    }
+
     /// The collections of one file.
     pub fn of(&self, file: i64) -> &[i64] {
         let start = self.pairs.partition_point(|(id, _)| *id < file);
         let end = self.pairs.partition_point(|(id, _)| *id <= file);
         &self.collections[start..end]
     }
+}
+
+/// Placements that share the content of another one in another way than the setting asks for now: who has it, and who takes it anew from there.
+pub fn relinks(
+    state: &State,
+    mode: LinkMode,
+    siblings: &Siblings,
+) -> Vec<(PlacementKey, Vec<PlacementKey>)> {
+    let mut relinks = Vec::new();
+    if mode == LinkMode::Auto {
+        return relinks;
+    }
+    let is_other = |key: &PlacementKey| {
+        let parts = &state.decrypt.placements[key].parts;
+        let is_other = |part: &Part| {
+            matches!(part.how.as_str(), "reflink" | "hard" | "copy") && part.how != mode.as_str()
+        };
+        parts.iter().any(is_other)
+    };
+    for (file, collections) in siblings.shared() {
+        let mut by_version: BTreeMap<Version, Vec<PlacementKey>> = BTreeMap::new();
+        for &collection in collections {
+            let key = (collection, file);
+            let listed = state.pull.files.get(&key).and_then(|file| file.version);
+            let recorded = state.decrypt.placements.get(&key);
+            if let Some(version) = listed
+                && recorded.and_then(|placement| placement.version) == listed
+                && state.is_whole(key)
+            {
+                by_version.entry(version).or_default().push(key);
+            }
+        }
+        for mut keys in by_version.into_values() {
+            // Whoever stays as it is has the content to give; else the first.
+            let from = keys.iter().position(|key| !is_other(key)).unwrap_or(0);
+            let from = keys.remove(from);
+            keys.retain(is_other);
+            if !keys.is_empty() {
+                relinks.push((from, keys));
+            }
+        }
+    }
+    relinks
 }
 
 /// Where content that is lacking comes from.
@@ -768,6 +820,32 @@ mod tests {
             }));
             assert_eq!(from(&state), expected);
         }
+    }
+
+    #[test]
+    fn links_of_another_kind_are_made_anew() {
+        let listed = [a(&[X]), b(&[X]), Album::new(3, "C", "C", &[X, X1])];
+        let mut state = state(&listed, &listed);
+        let mut how = |collection, how: &str| {
+            let placement = state.decrypt.placements.get_mut(&(collection, 7));
+            placement.unwrap().parts[0].how = how.into();
+        };
+        how(1, "hard");
+        how(2, "written");
+        how(3, "copy");
+        let siblings = Siblings::new(&state);
+        let rows = [
+            (LinkMode::Auto, vec![]),
+            (LinkMode::Copy, vec![((2, 7), vec![(1, 7)])]),
+            (LinkMode::Hard, vec![((1, 7), vec![(3, 7)])]),
+            (LinkMode::Reflink, vec![((2, 7), vec![(1, 7), (3, 7)])]),
+        ];
+        for (mode, expected) in rows {
+            assert_eq!(relinks(&state, mode, &siblings), expected, "{mode:?}");
+        }
+        state.pull.files.remove(&(2, 7));
+        let without = relinks(&state, LinkMode::Reflink, &siblings);
+        assert_eq!(without, [((1, 7), vec![(3, 7)])]);
     }
 
     #[test]

@@ -27,12 +27,25 @@ const BATCH_TIME: Duration = Duration::from_millis(200);
 /// How often to look whether the run is to stop.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Content that placements lack.
+/// Content that placements lack, or are to share in another way.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) id: i64,
     pub(crate) version: Version,
     pub(crate) keys: Vec<PlacementKey>,
+    /// They have it, and take it anew from this placement.
+    pub(crate) relink: Option<PlacementKey>,
+}
+
+impl Group {
+    pub(crate) fn lacking(id: i64, version: Version, keys: Vec<PlacementKey>) -> Self {
+        Self {
+            id,
+            version,
+            keys,
+            relink: None,
+        }
+    }
 }
 
 /// Work under way.
@@ -120,7 +133,11 @@ impl Run<'_> {
                 break;
             };
             let id = group.id;
-            match self.job(group)? {
+            let job = match group.relink {
+                Some(from) => self.relink(group, from)?,
+                None => self.job(group)?,
+            };
+            match job {
                 Some(job) => {
                     self.pool.in_flight += 1;
                     // There is room for it, and workers stay as long as this end does.
@@ -135,12 +152,36 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// What a worker needs to share content in another way; what somebody changed keeps its way.
+    fn relink(&mut self, group: Group, from: PlacementKey) -> Result<Option<Job>, Failure> {
+        self.begin_writing_content()?;
+        let is_intact = |key: &PlacementKey| {
+            let folder = self.tree.folder(key.0);
+            self.tree.album(&folder) == Album::Real && self.tree.intact(*key).is_some()
+        };
+        let keys: Vec<_> = group.keys.into_iter().filter(is_intact).collect();
+        let Some(parts) = self.tree.intact(from).filter(|_| !keys.is_empty()) else {
+            return Ok(None);
+        };
+        Ok(Some(Job {
+            id: group.id,
+            version: group.version,
+            targets: keys.iter().map(|key| self.target(*key)).collect(),
+            work: Work::Link {
+                source: from,
+                parts,
+            },
+            link: self.tree.settings.link,
+        }))
+    }
+
     /// What a worker needs to make content; `None` where it cannot be made now.
     fn job(&mut self, group: Group) -> Result<Option<Job>, Failure> {
         let Group {
             id,
             version,
             mut keys,
+            ..
         } = group;
         let content = (id, version);
         loop {
@@ -288,11 +329,9 @@ impl Run<'_> {
                     if self.tree.let_go(&mut batch, &placement, &looks, "damaged") {
                         is_finished = false;
                         let keys = done.targets.iter().map(|target| target.key);
-                        self.pool.queue.push_back(Group {
-                            id: done.id,
-                            version: done.version,
-                            keys: keys.chain([*key]).collect(),
-                        });
+                        let keys = keys.chain([*key]).collect();
+                        let group = Group::lacking(done.id, done.version, keys);
+                        self.pool.queue.push_back(group);
                     }
                 }
                 Err(Refusal::Interrupted) => is_finished = false,

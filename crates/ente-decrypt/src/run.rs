@@ -24,7 +24,7 @@ use crate::finish::Counts;
 use crate::input::{Ended, Event, events_of, no_events};
 use crate::listing::{begin_of, print};
 use crate::open::Library;
-use crate::plan::{Siblings, Structure, lacks, structure};
+use crate::plan::{Siblings, Structure, lacks, relinks, structure};
 use crate::pool::{BATCH_FILES, Group, Pool};
 use crate::records::{annotate, annotate_collection, pending};
 use crate::settings::{Settings, longest_name};
@@ -280,7 +280,18 @@ impl<'a> Run<'a> {
             }
         }
         for ((id, version), keys) in groups {
-            self.queue(Group { id, version, keys });
+            self.queue(Group::lacking(id, version, keys));
+        }
+        let (state, mode) = (&self.tree.state, self.tree.settings.link);
+        for (from, keys) in relinks(state, mode, &self.siblings) {
+            if let Some(version) = self.tree.placement(from).version {
+                self.queue(Group {
+                    id: from.1,
+                    version,
+                    keys,
+                    relink: Some(from),
+                });
+            }
         }
     }
 
@@ -482,7 +493,7 @@ impl<'a> Run<'a> {
                 }
             }
             for ((id, version), keys) in groups {
-                self.queue(Group { id, version, keys });
+                self.queue(Group::lacking(id, version, keys));
             }
             match record.int("id").and_then(|id| self.waiting.get_mut(&id)) {
                 Some(waiting) => waiting.records.push(record),

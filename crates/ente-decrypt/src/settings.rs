@@ -44,6 +44,18 @@ pub enum LinkMode {
     Copy,
 }
 
+impl LinkMode {
+    /// As facts spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Reflink => "reflink",
+            Self::Hard => "hard",
+            Self::Copy => "copy",
+        }
+    }
+}
+
 /// What becomes of a file that the account no longer has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum OnRemove {

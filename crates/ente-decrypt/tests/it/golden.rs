@@ -196,3 +196,30 @@ fn a_dry_run_tells_and_writes_nothing() {
     assert_eq!(of(105), [(13, "moved")]);
     assert_eq!(of(127), [(13, "pending")]);
 }
+
+#[test]
+fn another_way_of_sharing_converts_what_is_there() {
+    let mirror = Mirror::initial();
+    mirror.run(&["--link", "hard"]).done();
+    let how = |mirror: &Mirror| {
+        let placements = mirror.state().decrypt.placements;
+        placements[&(15, 101)].parts[0].how.clone()
+    };
+    assert_eq!(how(&mirror), "hard");
+    let outcome = mirror.run(&["--link", "copy"]).done();
+    assert_eq!(outcome.of("file").len(), 2);
+    assert_eq!(did(outcome.of("file")[0]), [(13, "kept"), (15, "linked")]);
+    assert_eq!(how(&mirror), "copy");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let copy = std::fs::metadata(mirror.path("Best Photos/photo1.jpg")).unwrap();
+        assert_eq!(copy.nlink(), 1);
+    }
+    assert_tree(&mirror, "1-initial");
+    assert!(
+        mirror.held("trash").is_empty(),
+        "the same content is not kept twice"
+    );
+    assert!(mirror.run(&[]).done().of("file").is_empty());
+}
