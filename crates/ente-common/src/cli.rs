@@ -59,11 +59,18 @@ impl Source {
     }
 
     /// The export that is named.
-    pub fn dir(&self) -> Option<&Path> {
-        self.source
-            .iter()
-            .map(PathBuf::as_path)
-            .find(|source| source.as_os_str() != "-")
+    ///
+    /// # Errors
+    /// With [`Exit::Usage`] where several are.
+    pub fn dir(&self) -> Result<Option<&Path>, Failure> {
+        let mut dirs = self.source.iter().filter(|it| it.as_os_str() != "-");
+        match (dirs.next(), dirs.next()) {
+            (Some(_), Some(second)) => {
+                let what = format!("a second export is named: `{}`", second.display());
+                Err(Failure::new(Exit::Usage, what).hint("run the tool once for each"))
+            }
+            (dir, _) => Ok(dir.map(PathBuf::as_path)),
+        }
     }
 }
 
@@ -210,7 +217,12 @@ pub fn main_from<T: Tool>(args: impl IntoIterator<Item = impl Into<OsString> + C
     };
     let mut io = Io::system(T::NAME, tool.common());
     match tool.run(&mut io) {
-        Ok(exit) if io.interrupt.is_set() && exit != Exit::PipeClosed => Exit::Interrupted.into(),
+        Ok(exit) if io.interrupt.is_set() && exit != Exit::PipeClosed => {
+            io.ui.note(
+                "interrupted; what is finished is kept, and the same command goes on from there",
+            );
+            Exit::Interrupted.into()
+        }
         Ok(exit) => exit.into(),
         Err(failure) if failure.exit == Exit::PipeClosed => Exit::PipeClosed.into(),
         Err(failure) => {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::exit::{Exit, Failure};
 use crate::manifest::Account;
 
 /// The version of the protocol that this build speaks.
@@ -105,6 +106,25 @@ impl Problem {
     /// As a record.
     pub fn to_record(&self) -> Record {
         Record::of("problem", self)
+    }
+
+    /// In words, for where nobody reads records.
+    pub fn to_failure(&self) -> Failure {
+        let mut what = match (&self.path, self.file, self.collection) {
+            (Some(path), ..) => format!("`{path}`"),
+            (None, Some(file), _) => format!("file {file}"),
+            (None, None, Some(collection)) => format!("album {collection}"),
+            (None, None, None) => "the export".to_owned(),
+        };
+        if let (Some(_), Some(file)) = (&self.path, self.file) {
+            what.push_str(&format!(" (file {file})"));
+        }
+        let failure = Failure::new(Exit::Problems, format!("{what}: {}", self.class));
+        let failure = failure.cause(&self.cause);
+        match self.hint.as_str() {
+            "" => failure,
+            hint => failure.hint(hint),
+        }
     }
 }
 

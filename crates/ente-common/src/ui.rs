@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::cli::Interrupt;
 use crate::exit::Failure;
+use crate::record::Record;
 
 /// Control characters and direction changers made visible, so that a file's name cannot steer the terminal.
 pub fn clean(text: &str) -> Cow<'_, str> {
@@ -40,6 +42,8 @@ pub struct Ui {
     tool: &'static str,
     /// Progress and summaries are shown.
     lively: bool,
+    /// A later stage of the pipe may draw on this terminal.
+    shares_screen: bool,
     colour: bool,
     out: Arc<Mutex<Out>>,
 }
@@ -59,6 +63,7 @@ impl Ui {
         Self {
             tool,
             lively: terminal && !quiet && !in_pipe,
+            shares_screen: terminal && in_pipe,
             colour,
             out: Arc::new(Mutex::new(Out {
                 bar: ProgressBar::hidden(),
@@ -76,6 +81,7 @@ impl Ui {
         Self {
             tool,
             lively: false,
+            shares_screen: false,
             colour: false,
             out: Arc::new(Mutex::new(out)),
         }
@@ -107,7 +113,12 @@ impl Ui {
             Some(captured) => captured.extend_from_slice(text.as_bytes()),
             // A message that cannot be shown is no reason to stop a backup.
             None => out.bar.suspend(|| {
-                let _ = io::stderr().lock().write_all(text.as_bytes());
+                let mut stderr = io::stderr().lock();
+                if self.shares_screen {
+                    // The stage that owns the screen may have drawn on this line.
+                    let _ = stderr.write_all(b"\r\x1b[K");
+                }
+                let _ = stderr.write_all(text.as_bytes());
             }),
         });
     }
@@ -142,6 +153,19 @@ impl Ui {
     pub fn note(&self, text: &str) {
         if self.lively {
             self.show(&format!("{}: {}\n", self.tool, clean(text)));
+        }
+    }
+
+    /// Sums up for whoever watches: a line for each tool in the `counts` of an `end` record. The last stage of a pipe speaks
+    /// for those before it, which are silent.
+    pub fn summary(&self, end: &Record) {
+        let counts = end.members.get("counts").and_then(Value::as_object);
+        for (tool, counts) in counts.into_iter().flatten().filter(|_| self.lively) {
+            self.show(&format!(
+                "{}: {}\n",
+                clean(tool),
+                clean(&counts_line(counts))
+            ));
         }
     }
 
@@ -342,6 +366,23 @@ impl Progress {
     }
 }
 
+/// The counts of a tool as people read them: `58 files, 6.9 MiB, 1 problem`.
+fn counts_line(counts: &Value) -> String {
+    let counts = counts.as_object().into_iter().flatten();
+    let counted: Vec<String> = counts
+        .filter_map(|(name, count)| Some((name.as_str(), count.as_u64().filter(|&n| n > 0)?)))
+        .map(|(name, count)| match (name, count) {
+            ("bytes", bytes) => human_bytes(bytes),
+            (name, 1) => format!("1 {}", name.strip_suffix('s').unwrap_or(name)),
+            (name, count) => format!("{} {name}", human_count(count)),
+        })
+        .collect();
+    if counted.is_empty() {
+        return "nothing to do".to_owned();
+    }
+    counted.join(", ")
+}
+
 /// Bytes as people read them: `1.5 GiB`.
 pub fn human_bytes(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
@@ -371,6 +412,16 @@ mod tests {
         assert_eq!(
             ui.captured(),
             "ente-pull: error: another run is using the export `a\\u{1b}[2Jb`\n  cause: it is\n  hint: wait\n"
+        );
+    }
+
+    #[test]
+    fn counts_are_told_without_what_is_nought() {
+        let counts = serde_json::json!({"files": 58, "bytes": 1536, "moved": 0, "problems": 1});
+        assert_eq!(counts_line(&counts), "58 files, 1.50 KiB, 1 problem");
+        assert_eq!(
+            counts_line(&serde_json::json!({"files": 0})),
+            "nothing to do"
         );
     }
 

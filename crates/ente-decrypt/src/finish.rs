@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use crossbeam_channel::Receiver;
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::ContentKey;
-use ente_common::record::Scope;
-use ente_common::ui::{human_bytes, human_count};
+use ente_common::record::{Record, Scope};
+use ente_common::ui::human_count;
 use serde_json::{Value, json};
 
 use crate::input::{Ended, Event};
 use crate::listing::{self, end_of, print};
 use crate::plan::lacks;
-use crate::run::Run;
+use crate::run::{Run, SHOWN_PROBLEMS};
 use crate::tree::Did;
 
 /// What a run did.
@@ -80,15 +80,16 @@ impl Run<'_> {
         if ended.findings > 0 {
             exit = exit.and(Exit::Differences);
         }
-        self.summary();
+        let end = end_of(ended.end.as_ref(), self.counts.to_value());
+        self.summary(&end);
         if let Some(error) = ended.error {
             return Err(error.into());
         }
         if self.io.interrupt.is_set() {
             return Ok(exit);
         }
-        match &ended.end {
-            Some(end) => print(self.io, &end_of(Some(end), self.counts.to_value()))?,
+        match ended.end {
+            Some(_) => print(self.io, &end)?,
             None => exit = exit.and(Exit::Failed),
         }
         Ok(exit)
@@ -121,9 +122,9 @@ impl Run<'_> {
         self.tree.drop_objects(&unneeded)
     }
 
-    fn summary(&self) {
+    fn summary(&self, end: &Record) {
         let counts = &self.counts;
-        if counts.problems > 0 {
+        if counts.problems > SHOWN_PROBLEMS || counts.problems > 0 && self.io.records.prints() {
             let what = format!(
                 "{} of {} files were met with problems",
                 human_count(counts.problems),
@@ -131,7 +132,7 @@ impl Run<'_> {
             );
             let failure = Failure::new(Exit::Problems, what)
                 .cause("each is a `problem` record")
-                .hint("run the same command again; it tries only those");
+                .hint("run the same command again; it tries only those, unless their records say otherwise");
             self.io.ui.warning(&failure);
         }
         let evaded = self.tree.evaded.len() as u64;
@@ -141,15 +142,7 @@ impl Run<'_> {
                 human_count(evaded)
             ));
         }
-        self.io.ui.note(&format!(
-            "wrote {} ({}), linked {}, moved {}, restored {}, removed {}",
-            human_count(counts.written),
-            human_bytes(counts.bytes),
-            human_count(counts.linked),
-            human_count(counts.moved),
-            human_count(counts.restored),
-            human_count(counts.removed),
-        ));
+        self.io.ui.summary(end);
     }
 
     /// Prints what would be done.

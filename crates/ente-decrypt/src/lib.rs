@@ -122,7 +122,7 @@ impl Tool for Args {
         };
         let begin = input.as_ref().map(|input| input.begin().clone());
         let named: Option<PathBuf> = begin.as_ref().and_then(|begin| begin.export());
-        let dir = Export::locate(self.source.dir(), named.as_deref())?;
+        let dir = Export::locate(self.source.dir()?, named.as_deref())?;
         match (input, begin) {
             (Some(input), Some(begin)) if begin.scope == Scope::Listing => {
                 listing::pass(self, io, input, &begin, &dir)

@@ -28,13 +28,13 @@ use crate::plan::{Siblings, Structure, lacks, relinks, structure};
 use crate::pool::{BATCH_FILES, Group, Pool};
 use crate::records::{annotate, annotate_collection, pending};
 use crate::settings::{Settings, longest_name};
-use crate::tree::{Tree, words};
+use crate::tree::Tree;
 use crate::{Args, NAME, recover};
 
 /// Files that wait for content before more records are read.
 const MAX_WAITING: usize = 512;
 /// Problems that are shown to whoever watches; the others are counted.
-const SHOWN_PROBLEMS: u64 = 20;
+pub(crate) const SHOWN_PROBLEMS: u64 = 20;
 
 /// A file with work under way.
 #[derive(Debug, Default)]
@@ -564,7 +564,7 @@ impl<'a> Run<'a> {
             if self.io.records.prints() {
                 print(self.io, &problem.to_record())?;
             } else if self.counts.problems <= SHOWN_PROBLEMS {
-                self.io.ui.warning(&words(&problem));
+                self.io.ui.warning(&problem.to_failure());
             }
         }
         Ok(())

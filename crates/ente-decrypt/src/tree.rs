@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ente_common::disk;
-use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::facts::{Part, Placement};
 use ente_common::manifest::{Export, Journal, Lock, PlacementKey, State};
 use ente_common::naming;
@@ -210,20 +209,4 @@ pub fn problem() -> Problem {
         stage: crate::NAME.into(),
         ..Problem::default()
     }
-}
-
-/// A problem in words, for whoever watches.
-pub fn words(problem: &Problem) -> Failure {
-    let mut what = match (&problem.path, problem.file, problem.collection) {
-        (Some(path), ..) => format!("`{path}`"),
-        (None, Some(file), _) => format!("file {file}"),
-        (None, None, Some(collection)) => format!("album {collection}"),
-        (None, None, None) => "the export".to_owned(),
-    };
-    if let (Some(_), Some(file)) = (&problem.path, problem.file) {
-        what.push_str(&format!(" (file {file})"));
-    }
-    Failure::new(Exit::Problems, format!("{what}: {}", problem.class))
-        .cause(&problem.cause)
-        .hint(&problem.hint)
 }

@@ -156,7 +156,7 @@ impl Args {
     /// The export that is meant; `None` where a listing is of one that is not there yet.
     fn open_export(&self, begin: Option<&Begin>, listing: bool) -> Result<Option<Export>, Failure> {
         let named = begin.and_then(Begin::export);
-        let dir = Export::locate(self.source.dir(), named.as_deref())?;
+        let dir = Export::locate(self.source.dir()?, named.as_deref())?;
         if listing && !dir.join(".ente/export.json").exists() {
             return Ok(None);
         }

@@ -457,8 +457,10 @@ impl<'a> Stage<'a> {
             let hint = "`ente-meta --print` shows the names of all albums";
             self.io.ui.warning(&warning.hint(hint));
         }
-        if let Some(end) = end.filter(|_| !self.io.interrupt.is_set()) {
-            let end = self.tally.add_to(end);
+        let is_whole = end.is_some();
+        let end = self.tally.add_to(end.unwrap_or_else(|| Record::new("end")));
+        self.io.ui.summary(&end);
+        if is_whole && !self.io.interrupt.is_set() {
             self.print(&end)?;
         }
         Ok(self.tally.exit())

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use ente_common::exit::{Exit, Failure};
 use ente_common::record::{Problem, Record};
 use ente_common::ui::{Ui, human_count};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Problems that are shown one by one where nobody reads records.
 const SHOWN: u64 = 5;
@@ -31,23 +31,21 @@ impl Tally {
     /// Takes in a problem of ours.
     pub(crate) fn problem(&mut self, problem: &Problem, ui: &Ui, prints: bool) {
         self.problems += 1;
-        self.show(&problem.cause, &problem.hint, ui, prints);
+        self.show(problem, ui, prints);
     }
 
     /// Takes in a problem or a finding of a stage before.
     pub(crate) fn passed(&mut self, record: &Record, ui: &Ui, prints: bool) {
-        let text = |name: &str| {
-            let text = record.members.get(name).and_then(Value::as_str);
-            text.unwrap_or_default()
-        };
         match record.kind() {
             "finding" => self.findings += 1,
             "problem" => {
                 self.passed_problems += 1;
-                if text("class") == "undecryptable" {
-                    self.unopened.extend(record.int("file"));
+                // Another tool's may lack what ours have.
+                let problem = record.parse::<Problem>().unwrap_or_default();
+                if problem.class == "undecryptable" {
+                    self.unopened.extend(problem.file);
                 }
-                self.show(text("cause"), text("hint"), ui, prints);
+                self.show(&problem, ui, prints);
             }
             _ => {}
         }
@@ -59,16 +57,12 @@ impl Tally {
     }
 
     /// The last stage of a pipe is the only one that can show a problem where nobody reads records.
-    fn show(&mut self, cause: &str, hint: &str, ui: &Ui, prints: bool) {
+    fn show(&mut self, problem: &Problem, ui: &Ui, prints: bool) {
         if prints || self.shown == SHOWN {
             return;
         }
         self.shown += 1;
-        let warning = Failure::new(Exit::Problems, cause);
-        ui.warning(&match hint {
-            "" => warning,
-            hint => warning.hint(hint),
-        });
+        ui.warning(&problem.to_failure());
     }
 
     /// Sums up for people.
@@ -90,7 +84,6 @@ impl Tally {
             let warning = Failure::new(Exit::Done, what).cause(format!("the first is `{first}`"));
             ui.warning(&warning.hint("move it away to have it written anew"));
         }
-        ui.note(&format!("{} sidecars written", human_count(self.written)));
     }
 
     /// The `end` record with our counts in it.

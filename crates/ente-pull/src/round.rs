@@ -55,7 +55,7 @@ pub(crate) async fn run(task: &Task<'_>, io: &mut Io) -> Result<Counts, Failure>
     let fetches = round.files(&plan)?;
     if task.scope() != Scope::Listing {
         let bytes = fetches.iter().filter_map(|fetch| fetch.size).sum();
-        let progress = io.ui.progress("Fetching", fetches.len() as u64, bytes);
+        let progress = io.ui.progress("fetching", fetches.len() as u64, bytes);
         let needed = fetches.iter().map(Fetch::key).collect();
         let left = round.fetch(&plan, fetches, &progress).await;
         progress.finish();

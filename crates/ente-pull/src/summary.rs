@@ -32,7 +32,7 @@ pub(crate) fn say(ui: &Ui, task: &Task<'_>, plan: &Plan, printer: &Printer<'_>) 
         ui.warning(
             &Failure::new(Exit::Problems, what)
                 .cause(format!("file {file}: {}", example.cause))
-                .hint("run the same command again; it retries only those"),
+                .hint(&*example.hint),
         );
     }
     let rest = printer.notices.len().saturating_sub(MOST_NOTICES) as u64;

@@ -39,7 +39,8 @@ pub(crate) struct Looker {
     partial: PathBuf,
     quick: bool,
     interrupt: Interrupt,
-    progress: Progress,
+    /// Of parts and their bytes; none where records are counted instead.
+    progress: Option<Progress>,
     /// What the folders of the tree are, each looked at once.
     folders: Mutex<HashMap<String, Ground>>,
     bytes: AtomicU64,
@@ -57,7 +58,7 @@ impl Looker {
         export: &Export,
         quick: bool,
         interrupt: Interrupt,
-        progress: Progress,
+        progress: Option<Progress>,
     ) -> Self {
         Self {
             root: export.dir().to_owned(),
@@ -77,7 +78,9 @@ impl Looker {
 
     /// Takes the progress display away.
     pub(crate) fn finish(&self) {
-        self.progress.finish();
+        if let Some(progress) = &self.progress {
+            progress.finish();
+        }
     }
 
     /// Whether anything is at `path`.
@@ -105,10 +108,12 @@ impl Looker {
             Ok(None) => Outcome::Stopped,
             Err(error) => Outcome::Unreadable(error),
         };
-        if expected.subject.what == What::Content {
+        if expected.subject.what == What::Content
+            && let Some(progress) = &self.progress
+        {
             match outcome {
-                Outcome::Well => self.progress.file(),
-                _ => self.progress.failed(),
+                Outcome::Well => progress.file(),
+                _ => progress.failed(),
             }
         }
         outcome
@@ -134,9 +139,8 @@ impl Looker {
                 Some(hash) => seen.2 = Some(hash),
                 None => return Ok(None),
             }
-        } else {
-            self.progress
-                .bytes(if self.quick { 0 } else { written.size });
+        } else if let Some(progress) = self.progress.as_ref().filter(|_| !self.quick) {
+            progress.bytes(written.size);
         }
         let (size, mtime, blake3) = seen;
         Ok(Some(Seen::File {
@@ -187,7 +191,9 @@ impl Looker {
             };
             hasher.update(&buffer[..read]);
             self.bytes.fetch_add(read as u64, Ordering::Relaxed);
-            self.progress.bytes(read as u64);
+            if let Some(progress) = &self.progress {
+                progress.bytes(read as u64);
+            }
         }
     }
 

@@ -24,7 +24,7 @@ const BATCH: usize = 1024;
 
 /// Removes every file below `trash/DATE` where DATE is `days` days ago or earlier, and the folders that it empties.
 pub(crate) fn run(args: &Args, days: i64, io: &mut Io) -> Result<Exit, Failure> {
-    let export = Export::open(&Export::locate(args.source.dir(), None)?)?;
+    let export = Export::open(&Export::locate(args.source.dir()?, None)?)?;
     let run = run_id((io.clock)(), std::process::id());
     export.check_idle(&TRASHERS, &run, args.break_lock)?;
     let trash = export.state_path("trash");

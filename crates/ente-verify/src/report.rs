@@ -105,8 +105,8 @@ impl Found {
 
 const UNREADABLE_HINT: &str = "check the disk and who may read there, then verify again";
 
-/// Paths of each class that people are shown.
-const SHOWN: usize = 5;
+/// Paths of each class, and problems, that people are shown.
+pub(crate) const SHOWN: usize = 5;
 
 /// What a run found: counted, recorded, printed.
 pub(crate) struct Report<'a> {

@@ -11,7 +11,8 @@ use ente_common::cli::Io;
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::{Export, PlacementKey};
 use ente_common::naming::is_component;
-use ente_common::record::{Input, Record, RecordError, Scope};
+use ente_common::record::{Input, Problem, Record, RecordError, Scope};
+use ente_common::ui::Progress;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
@@ -19,7 +20,7 @@ use crate::book::Book;
 use crate::live::Live;
 use crate::look::{Looker, Outcome};
 use crate::plan::{self, Expected, What};
-use crate::report::{Found, Report, print};
+use crate::report::{Found, Report, SHOWN, print};
 use crate::whole::{MOVERS, pool};
 use crate::{Args, NAME};
 
@@ -41,7 +42,7 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
         return pass_on(input, io);
     }
     let export = Export::open(&Export::locate(
-        args.source.dir(),
+        args.source.dir()?,
         begin.export().as_deref(),
     )?)?;
     export.check_account(&begin.account)?;
@@ -49,25 +50,23 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     let mut stage = Stage {
         report: Report::new(&export, Book::load(&export, &begin.run, args.break_lock)?),
         live: Live::load(&export)?,
-        looker: Looker::new(
-            &export,
-            args.quick,
-            io.interrupt.clone(),
-            io.ui
-                .progress("checking", begin.expect.files, begin.expect.bytes),
-        ),
+        looker: Looker::new(&export, args.quick, io.interrupt.clone(), None),
+        progress: io
+            .ui
+            .progress("checking", begin.expect.files, begin.expect.bytes),
         quick: args.quick,
         files: 0,
+        told: 0,
     };
     let pool = pool(args)?;
     let (records, reader) = read_ahead(input);
     while let Some(batch) = next_batch(&records, io)? {
         pool.install(|| stage.check(batch, io))?;
     }
-    stage.looker.finish();
+    stage.progress.finish();
     stage.report.book.sync()?;
-    stage.report.tell(stage.files, io);
     if io.interrupt.is_set() {
+        stage.report.tell(stage.files, io);
         // The reader may wait for a line that never comes.
         return Ok(stage.report.exit());
     }
@@ -75,7 +74,12 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
         .join()
         .map_err(|_| Failure::new(Exit::Failed, "the thread that reads records died"))?;
     let counts = stage.report.counts(stage.files, stage.looker.bytes());
-    Ok(finish(&input, Some(counts), io)?.and(stage.report.exit()))
+    let exit = finish(&input, Some(counts), io)?;
+    stage.report.tell(stage.files, io);
+    if stage.files > 0 && stage.report.exit() == Exit::Done {
+        io.ui.note("what was read back is as it was written");
+    }
+    Ok(exit.and(stage.report.exit()))
 }
 
 /// A listing is about nothing on disk.
@@ -104,6 +108,7 @@ fn finish(input: &Records, counts: Option<Value>, io: &mut Io) -> Result<Exit, F
                     all.insert(NAME.into(), counts);
                 }
             }
+            io.ui.summary(&end);
             print(io, &end)?;
         }
         None => {
@@ -159,8 +164,12 @@ struct Stage<'a> {
     report: Report<'a>,
     live: Live,
     looker: Looker,
+    /// Of files and bytes as `begin` told them: by records.
+    progress: Progress,
     quick: bool,
     files: u64,
+    /// Problems of the stages before that were shown.
+    told: usize,
 }
 
 impl Stage<'_> {
@@ -185,11 +194,33 @@ impl Stage<'_> {
                 let well = outcomes.iter().all(|it| matches!(it, Outcome::Well));
                 record.members.insert("verified".into(), well.into());
             }
+            self.count(&record, io);
             print(io, &record)?;
             self.judge(&expected, outcomes, io)?;
             self.report.findings(&gone, io)?;
         }
         Ok(())
+    }
+
+    /// Counts what passes. A problem of a stage before is shown where nobody reads records.
+    fn count(&mut self, record: &Record, io: &Io) {
+        match record.kind() {
+            "file" => {
+                let size = record.members.get("size").and_then(Value::as_u64);
+                self.progress.bytes(size.unwrap_or(0));
+                self.progress.file();
+            }
+            "problem" => {
+                self.progress.failed();
+                if !io.records.prints() && self.told < SHOWN {
+                    self.told += 1;
+                    // Another tool's may lack what ours have.
+                    let problem = record.parse::<Problem>().unwrap_or_default();
+                    io.ui.warning(&problem.to_failure());
+                }
+            }
+            _ => {}
+        }
     }
 
     /// What the manifest says of the placements that a record names, as far as they are written.

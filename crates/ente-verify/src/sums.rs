@@ -12,7 +12,7 @@ const BLOCK_BYTES: usize = 64 << 10;
 
 /// Prints one line for each exported file and sidecar, sorted by path.
 pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
-    let export = Export::open(&Export::locate(args.source.dir(), None)?)?;
+    let export = Export::open(&Export::locate(args.source.dir()?, None)?)?;
     let live = Live::load(&export)?;
     let expected = plan::whole(&live.state);
     let mut block = String::new();

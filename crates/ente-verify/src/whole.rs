@@ -27,7 +27,7 @@ const BATCH: usize = 4096;
 
 /// Checks the whole export.
 pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
-    let export = Export::open(&Export::locate(args.source.dir(), None)?)?;
+    let export = Export::open(&Export::locate(args.source.dir()?, None)?)?;
     let run = run_id((io.clock)(), std::process::id());
     export.check_idle(&MOVERS, &run, args.break_lock)?;
     let mut report = Report::new(&export, Book::load(&export, &run, args.break_lock)?);
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
 
     let bytes = if args.quick { 0 } else { totals.bytes };
     let progress = io.ui.progress("checking", totals.files, bytes);
-    let looker = Looker::new(&export, args.quick, io.interrupt.clone(), progress);
+    let looker = Looker::new(&export, args.quick, io.interrupt.clone(), Some(progress));
     let mut check = Check {
         quick: args.quick,
         looker: &looker,

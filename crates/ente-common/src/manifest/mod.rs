@@ -107,6 +107,10 @@ impl Export {
     /// # Errors
     /// When it cannot be written.
     pub fn create(dir: &Path, account: Account, key_attributes: Value) -> Result<Self, Failure> {
+        if dir.is_file() {
+            let what = format!("cannot make an export at `{}`", dir.display());
+            return Err(Failure::new(Exit::Usage, what).cause("this is a file, not a folder"));
+        }
         let state = dir.join(STATE_DIR);
         let failed = |error: io::Error| {
             Failure::disk(
@@ -171,7 +175,7 @@ impl Export {
             .ok_or_else(|| {
                 Failure::new(Exit::Usage, "no export is named")
                     .cause("neither the current folder nor a parent of it holds one")
-                    .hint("name it, as in `ente-verify ~/Ente`, or set `ENTE_EXPORT`")
+                    .hint("name its folder, such as `~/Ente`, or set `ENTE_EXPORT`")
             })
     }
 
