@@ -119,6 +119,8 @@ pub enum Refusal {
     SourceChanged(PlacementKey),
     /// The run was asked to stop.
     Interrupted,
+    /// The file system does not link files in the way that is asked for.
+    CannotLink(io::Error),
     /// Nothing can be written, or the disk fails.
     Disk(io::Error),
 }
@@ -218,10 +220,14 @@ impl Workshop {
                         error.kind(),
                         io::ErrorKind::InvalidData | io::ErrorKind::NotFound
                     );
-                    return if changed {
-                        Ok(None)
-                    } else {
-                        Err(Refusal::Disk(error))
+                    return match mode {
+                        _ if changed => Ok(None),
+                        LinkMode::Reflink | LinkMode::Hard
+                            if error.kind() != io::ErrorKind::StorageFull =>
+                        {
+                            Err(Refusal::CannotLink(error))
+                        }
+                        _ => Err(Refusal::Disk(error)),
                     };
                 }
             };

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use ente_common::exit::Failure;
+use ente_common::exit::{Exit, Failure};
 use ente_common::id::Version;
 use ente_common::layout;
 use ente_common::manifest::facts::Verdict;
@@ -335,6 +335,15 @@ impl Run<'_> {
                     }
                 }
                 Err(Refusal::Interrupted) => is_finished = false,
+                Err(Refusal::CannotLink(error)) => {
+                    let mode = self.tree.settings.link.as_str();
+                    let what = format!("the file system cannot do `--link {mode}`");
+                    failure = failure.or(Some(
+                        Failure::new(Exit::Failed, what)
+                            .cause(error)
+                            .hint("run the same command with `--link auto`"),
+                    ));
+                }
                 Err(Refusal::Disk(error)) => {
                     let what = "cannot write a file of the export";
                     failure = failure.or(Some(Failure::disk(what, error)));

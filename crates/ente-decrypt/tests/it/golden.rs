@@ -223,3 +223,19 @@ fn another_way_of_sharing_converts_what_is_there() {
     );
     assert!(mirror.run(&[]).done().of("file").is_empty());
 }
+
+#[test]
+fn a_way_of_sharing_that_the_file_system_lacks_is_said_so() {
+    let mirror = Mirror::initial();
+    let outcome = mirror.run(&["--link", "reflink"]);
+    match outcome.exit {
+        // It knows reflinks.
+        Ok(_) => assert_tree(&mirror, "1-initial"),
+        Err(failure) => {
+            assert_eq!(failure.exit, ente_common::exit::Exit::Failed);
+            assert!(failure.hint.unwrap().contains("--link auto"));
+            mirror.run(&["--link", "auto"]).done();
+            assert_tree(&mirror, "1-initial");
+        }
+    }
+}
