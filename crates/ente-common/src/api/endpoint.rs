@@ -59,11 +59,6 @@ impl Endpoint {
         self.0.as_str().trim_end_matches('/')
     }
 
-    /// Whether this is Ente's own service, the only one that has download proxies.
-    pub fn is_production(&self) -> bool {
-        self.as_str() == PRODUCTION
-    }
-
     /// Whether the server is on this machine, where plain `http` exposes nothing.
     pub fn is_loopback(&self) -> bool {
         match self.0.host() {
@@ -113,7 +108,6 @@ mod tests {
             let endpoint = Endpoint::parse(typed).unwrap();
             assert_eq!(endpoint.as_str(), kept, "{typed}");
             assert_eq!(Endpoint::parse(endpoint.as_str()).unwrap(), endpoint);
-            assert_eq!(endpoint.is_production(), kept == PRODUCTION);
         }
     }
 
