@@ -7,8 +7,9 @@ use crossbeam_channel::Sender;
 use ente_common::exit::{Exit, Failure};
 use ente_common::id::Version;
 use ente_common::layout;
-use ente_common::manifest::facts::Verdict;
+use ente_common::manifest::facts::{Placement, Verdict};
 use ente_common::manifest::{ContentKey, PlacementKey};
+use ente_common::record::Problem;
 
 use crate::batch::Batch;
 use crate::content::{Done, Job, Refusal, Target, Work};
@@ -16,7 +17,7 @@ use crate::open::undecryptable;
 use crate::place::{judged, sync_all};
 use crate::plan::{Source, lacks, source};
 use crate::run::Run;
-use crate::tree::Album;
+use crate::tree::{Album, problem};
 
 /// A batch closes after so many files,
 pub(crate) const BATCH_FILES: usize = 64;
@@ -328,6 +329,7 @@ impl Run<'_> {
                     let looks = self.tree.looks(&placement, None);
                     if self.tree.let_go(&mut batch, &placement, &looks, "damaged") {
                         is_finished = false;
+                        self.tree.problems.push(rotten(&placement));
                         let keys = done.targets.iter().map(|target| target.key);
                         let keys = keys.chain([*key]).collect();
                         let group = Group::lacking(done.id, done.version, keys);
@@ -363,5 +365,18 @@ impl Run<'_> {
         }
         self.tell_problems()?;
         finished.into_iter().try_for_each(|id| self.group_done(id))
+    }
+}
+
+/// A file that was to be linked or copied and does not hold what was written there.
+fn rotten(placement: &Placement) -> Problem {
+    Problem {
+        class: "damaged".into(),
+        file: Some(placement.file),
+        collection: Some(placement.collection),
+        version: placement.version,
+        cause: "an exported file no longer holds what was written there; it went to the trash".into(),
+        hint: "run the same commands again: where nothing else has its content, it is fetched once more".into(),
+        ..problem()
     }
 }

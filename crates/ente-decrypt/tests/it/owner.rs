@@ -133,3 +133,40 @@ fn what_came_into_the_way_of_a_killed_run_stays_and_the_file_comes_too() {
         let _ = mirror.run(&[]).done();
     }
 }
+
+#[test]
+fn a_rotten_source_is_told_of_and_leaves_the_tree() {
+    let mirror = Mirror::initial();
+    let _ = mirror.run(&["--link", "copy"]).done();
+    let state = mirror.state().decrypt;
+    let path = |collection| mirror.path(&state.path((collection, 101), 0).unwrap());
+    fs::remove_file(path(13)).unwrap();
+    let time = fs::metadata(path(15)).unwrap().modified().unwrap();
+    let mut bytes = fs::read(path(15)).unwrap();
+    bytes[99] ^= 1;
+    fs::write(path(15), bytes).unwrap();
+    let file = fs::File::options().write(true).open(path(15)).unwrap();
+    file.set_modified(time).unwrap();
+    let missing = Finding {
+        collection: 13,
+        file: 101,
+        class: "missing".into(),
+        n: state.placements[&(13, 101)].n,
+        ..Finding::default()
+    };
+    record(&mirror, "verify", &VerifyFact::Finding(missing));
+    let outcome = mirror.run(&[]);
+    assert_eq!(outcome.exit, Ok(Exit::Problems));
+    assert!(outcome.problems().contains(&("damaged".to_owned(), 101)));
+    assert!(
+        !path(13).exists() && !path(15).exists(),
+        "the next pull fetches it"
+    );
+    assert!(
+        !mirror
+            .state()
+            .plaintexts()
+            .iter()
+            .any(|content| content.0 == 101)
+    );
+}
