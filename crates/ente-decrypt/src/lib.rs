@@ -92,7 +92,7 @@ pub struct Args {
     )]
     on_remove: Option<OnRemove>,
 
-    /// Print what would be done, and do nothing
+    /// Say what would be done; write nothing
     #[arg(long)]
     dry_run: bool,
 

@@ -61,7 +61,7 @@ pub struct Args {
     #[arg(long)]
     print: bool,
 
-    /// Break the lock that a process of another host left behind
+    /// Take over the lock that a run on another machine left behind
     #[arg(long)]
     break_lock: bool,
 

@@ -136,7 +136,7 @@ pub struct Args {
 
     #[command(flatten)]
     keystore: KeystoreArgs,
-    /// Take over the lock of another machine
+    /// Take over the lock that a run on another machine left behind
     #[arg(long)]
     break_lock: bool,
     #[command(flatten)]

@@ -58,7 +58,7 @@ impl From<KeystoreError> for Failure {
         match &error {
             KeystoreError::Empty | KeystoreError::Unknown(_) | KeystoreError::Missing { .. } => {
                 new(Exit::NotSignedIn)
-                    .hint("run `ente-login EMAIL`, or copy the file from a machine that has it")
+                    .hint("run `ente-login EMAIL`; to decrypt an export, `ente-login --offline DIR` is enough")
             }
             KeystoreError::Several(_) => new(Exit::NotSignedIn)
                 .hint("name one with `--account`, or choose one with `ente-login --default EMAIL`"),
