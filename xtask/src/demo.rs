@@ -212,14 +212,14 @@ fn change(live: &mut Live) -> Vec<String> {
     };
     live.set_caption(captioned.id, "the one with the lighthouse");
     live.rename(titled.id, "Lighthouse.jpg");
-    live.replace(replaced.id, Content::Photo(Picture::new(2026)));
+    live.replace(replaced.id, photo(2026));
     live.move_to(moved.id, from.id, to.id);
     live.trash(trashed.id);
     let new_name = format!("{} with friends", renamed.name);
     live.rename_album(renamed.id, &new_name);
     for number in 1..=3 {
-        let content = Content::Photo(Picture::new(3000 + number));
-        live.upload(to.id, NewFile::new(&format!("New {number}.jpg"), content));
+        let new = NewFile::new(&format!("New {number}.jpg"), photo(3000 + number));
+        live.upload(to.id, new);
     }
     let title =
         |file: &ente_tests::library::FileView| format!("`{}` in `{}`", file.title, from.name);
@@ -234,6 +234,15 @@ fn change(live: &mut Live) -> Vec<String> {
     ]
 }
 
+fn photo(variant: u64) -> Content {
+    Content::Photo(Picture {
+        columns: 60,
+        rows: 45,
+        min_len: 90_000,
+        ..Picture::new(variant)
+    })
+}
+
 /// What the records of a run say that was done.
 fn show_changes(path: &Path) -> Result {
     println!();
@@ -246,6 +255,7 @@ fn show_changes(path: &Path) -> Result {
         };
         for placement in file["placements"].as_array().into_iter().flatten() {
             match (placement["did"].as_str(), placement["path"].as_str()) {
+                (Some("kept"), Some(path)) => println!("  sidecar   {path}"),
                 (Some(did), Some(path)) => println!("  {did:<9} {path}"),
                 (Some(did), None) if is_removed => println!("  {did:<9} {name}"),
                 // The end of a placement that moved elsewhere.

@@ -201,3 +201,20 @@ fn split_words(line: &str) -> Vec<Vec<String>> {
     }
     stages
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_split_as_a_shell_splits_it() {
+        let stages = split_words("ente-pull --list 'my | dir' | jq -r '.a + \"  \"'");
+        assert_eq!(
+            stages,
+            [
+                vec!["ente-pull", "--list", "my | dir"],
+                vec!["jq", "-r", ".a + \"  \""]
+            ]
+        );
+    }
+}

@@ -153,3 +153,39 @@ pub(super) fn forgotten_tests(sources: &[Source]) -> Vec<Finding> {
         .map(|source| Finding::new(source, 0, "no `mod` names this file: its tests never run"))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_out_of_order_is_found() {
+        let source = |path: &str, text: &str| Source {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        };
+        let code = source(
+            "crates/x/src/a.rs",
+            "let coll = 1;\nstruct KeyManager;\n// coll\n",
+        );
+        let lines: Vec<_> = words(&code).iter().map(|finding| finding.line).collect();
+        assert_eq!(lines, [1, 2]);
+        let page = source(
+            "README.md",
+            "[a](Cargo.toml) [b](missing.md#part) [c](https://example.org)\n",
+        );
+        let found: Vec<_> = links(&page).into_iter().map(|found| found.what).collect();
+        assert_eq!(found, ["dead link to `missing.md#part`"]);
+        let long = source("crates/x/src/b.rs", &"\n".repeat(500));
+        assert!(size(&long).is_some_and(|finding| finding.is_warning));
+        let tested = format!("\n#[cfg(test)]\nmod tests {{{}}}", "\n".repeat(500));
+        assert!(size(&source("crates/x/src/c.rs", &tested)).is_none());
+        let it = [
+            source("tests/it/main.rs", "mod a;\n"),
+            source("tests/it/a.rs", ""),
+            source("tests/it/b.rs", ""),
+        ];
+        let forgotten: Vec<_> = forgotten_tests(&it).into_iter().map(|f| f.path).collect();
+        assert_eq!(forgotten, ["tests/it/b.rs"]);
+    }
+}
