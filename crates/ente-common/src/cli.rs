@@ -1,6 +1,7 @@
 //! The frame of every tool: shared options, streams, signals, and the one place where a run becomes an exit code.
 
 use std::ffi::OsString;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -145,6 +146,11 @@ impl Io {
             Box::new(io::empty()),
         ))?)
     }
+}
+
+/// A fresh run ID: 16 hex digits. The standard library seeds its hashers at random.
+pub fn run_id() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
 }
 
 fn now_us() -> i64 {

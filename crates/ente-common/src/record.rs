@@ -68,14 +68,6 @@ impl Begin {
     }
 }
 
-/// An ID for a run that begins now in this process.
-pub fn run_id(now_us: i64, process: u32) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&now_us.to_le_bytes());
-    hasher.update(&process.to_le_bytes());
-    hasher.finalize().to_hex()[..16].to_owned()
-}
-
 /// One thing that failed in a run that goes on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Problem {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::BufRead;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
-use ente_common::cli::Io;
+use ente_common::cli::{Io, run_id};
 use ente_common::exit::{Exit, Failure};
 use ente_common::keystore::KeysFile;
 use ente_common::manifest::facts::PullFact;
@@ -15,7 +15,7 @@ use ente_common::manifest::journal::Follow;
 use ente_common::manifest::state::{DecryptState, MetaState, PullState, VerifyState};
 use ente_common::manifest::{ContentKey, Export, Journal, PlacementKey, State, private_dir};
 use ente_common::naming::MAX_NAME_BYTES;
-use ente_common::record::{Begin, Expect, Input, Problem, Record, Scope, path_to_value, run_id};
+use ente_common::record::{Begin, Expect, Input, Problem, Record, Scope, path_to_value};
 use ente_common::ui::Progress;
 
 use crate::content::{Done, Job, Workshop};
@@ -90,10 +90,9 @@ impl<'a> Run<'a> {
         let settings = Settings::new(&State::default(), None, None, None, || MAX_NAME_BYTES);
         Self {
             scope: begin.as_ref().map_or(Scope::All, |begin| begin.scope),
-            run: begin.as_ref().map_or_else(
-                || run_id(now, std::process::id()),
-                |begin| begin.run.clone(),
-            ),
+            run: begin
+                .as_ref()
+                .map_or_else(run_id, |begin| begin.run.clone()),
             progress: io.ui.progress("decrypting", expect.files, expect.bytes),
             library: Library::new(keys, export.clone()),
             follow: Follow::new::<PullFact>(&export.state_dir()),

@@ -16,12 +16,12 @@ mod write;
 use std::io;
 
 use clap::Parser;
-use ente_common::cli::{Common, Io, Source, Tool, When};
+use ente_common::cli::{Common, Io, Source, Tool, When, run_id};
 use ente_common::exit::{Exit, Failure};
 use ente_common::keystore::KeystoreArgs;
 use ente_common::layout::Sidecars;
 use ente_common::manifest::Export;
-use ente_common::record::{Begin, Expect, Scope, Writer as Records, path_to_value, run_id};
+use ente_common::record::{Begin, Expect, Scope, Writer as Records, path_to_value};
 
 use filter::Filter;
 use open::Library;
@@ -111,7 +111,7 @@ impl Tool for Args {
         let writes = !listing && !self.print;
         let run = match begin {
             Some(begin) => begin.run.clone(),
-            None => run_id((io.clock)(), std::process::id()),
+            None => run_id(),
         };
         let scope = match begin.map_or(Scope::All, |begin| begin.scope) {
             _ if !writes => Scope::Listing,

@@ -19,13 +19,12 @@ mod store;
 mod summary;
 mod task;
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use ente_common::api::Connection;
-use ente_common::cli::{Common, Io, Tool, output_failure};
+use ente_common::cli::{Common, Io, Tool, output_failure, run_id};
 use ente_common::exit::{Exit, Failure};
 use ente_common::keystore::KeystoreArgs;
 use ente_common::manifest::Export;
@@ -239,7 +238,7 @@ async fn rounds(
     named: Option<&Named>,
 ) -> Result<Exit, Failure> {
     let run = named.map(|named| named.begin.run.clone());
-    let run = run.filter(|run| is_run(run)).unwrap_or_else(new_run);
+    let run = run.filter(|run| is_run(run)).unwrap_or_else(run_id);
     let mut task = Task {
         args,
         account: &session.account,
@@ -306,11 +305,6 @@ fn is_run(text: &str) -> bool {
     text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// A fresh run ID: 16 hex digits. The standard library seeds its hashers at random.
-fn new_run() -> String {
-    format!("{:016x}", RandomState::new().build_hasher().finish())
-}
-
 /// Parses `30s`, `5m`, `2h`, `1d`, or a plain number of seconds.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let (digits, unit) = match text.char_indices().next_back() {
@@ -356,7 +350,7 @@ mod tests {
 
     #[test]
     fn run_ids_are_sixteen_digits_and_differ() {
-        let (one, other) = (new_run(), new_run());
+        let (one, other) = (run_id(), run_id());
         assert!(is_run(&one) && !is_run("../../etc/passwd"));
         assert_ne!(one, other);
     }

@@ -4,11 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ente_common::cli::Io;
+use ente_common::cli::{Io, run_id};
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::facts::{Pruned, VerifyFact};
 use ente_common::manifest::{Export, Journal};
-use ente_common::record::run_id;
 use ente_common::ui::human_bytes;
 use jiff::civil::Date;
 use walkdir::WalkDir;
@@ -25,7 +24,7 @@ const BATCH: usize = 1024;
 /// Removes every file below `trash/DATE` where DATE is `days` days ago or earlier, and the folders that it empties.
 pub(crate) fn run(args: &Args, days: i64, io: &mut Io) -> Result<Exit, Failure> {
     let export = Export::open(&Export::locate(args.source.dir()?, None)?)?;
-    let run = run_id((io.clock)(), std::process::id());
+    let run = run_id();
     export.check_idle(&TRASHERS, &run, args.break_lock)?;
     let trash = export.state_path("trash");
     let old = old_folders(&trash, days, (io.clock)())

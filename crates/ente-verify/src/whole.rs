@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use ente_common::cli::Io;
+use ente_common::cli::{Io, run_id};
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::facts::Checked;
 use ente_common::manifest::{Export, Lock, State};
-use ente_common::record::{Begin, Expect, Record, Scope, path_to_value, run_id};
+use ente_common::record::{Begin, Expect, Record, Scope, path_to_value};
 use ente_common::ui::human_bytes;
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -28,7 +28,7 @@ const BATCH: usize = 4096;
 /// Checks the whole export.
 pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     let export = Export::open(&Export::locate(args.source.dir()?, None)?)?;
-    let run = run_id((io.clock)(), std::process::id());
+    let run = run_id();
     export.check_idle(&MOVERS, &run, args.break_lock)?;
     let mut report = Report::new(&export, Book::load(&export, &run, args.break_lock)?);
     report.book.open(&export, io)?;
