@@ -11,7 +11,6 @@ use ente_common::record::{Begin, Input, Record};
 use serde_json::{Value, json};
 
 use crate::desired::Desired;
-use crate::open::open_collection;
 use crate::plan::{Fate, Siblings, Source, Structure, lacks, source};
 use crate::records::{annotate_collection, annotate_listed};
 use crate::tree::Tree;
@@ -44,8 +43,7 @@ pub fn pass<R: BufRead>(
                 let opened = record
                     .members
                     .get("entry")
-                    .filter(|entry| entry.is_object())
-                    .and_then(|entry| open_collection(&keys, &entry.to_string()).ok());
+                    .and_then(|entry| keys.read_collection(entry).ok());
                 let name = opened
                     .as_ref()
                     .map(|opened| opened.collection.folder_title());

@@ -50,13 +50,9 @@ impl Sealed {
     /// # Errors
     /// With the reason, for people.
     pub fn open(&self) -> Result<Open, String> {
-        let entry: wire::FileEntry = serde_json::from_str(self.entry.get())
-            .map_err(|error| format!("the entry is not as the server writes them: {error}"))?;
-        if entry.is_removed() {
-            return Err("the entry was scrubbed".into());
-        }
-        let file = OpenedFile::open(&entry, &self.collection.key).map_err(|error| chain(&error))?;
-        Ok(Open { entry, file })
+        OpenedFile::read(&*self.entry, &self.collection.key)
+            .map(|(entry, file)| Open { entry, file })
+            .map_err(|error| chain(&error))
     }
 
     /// The entry as served.
@@ -107,7 +103,10 @@ impl Library {
         let entry = self
             .ciphertext()
             .and_then(|ciphertext| ciphertext.collection(fact).map_err(|error| chain(&error)));
-        let opened = entry.and_then(|entry| open_collection(&self.keys, entry.get()));
+        let opened = entry.and_then(|entry| {
+            let opened = self.keys.read_collection(&*entry);
+            opened.map(Arc::new).map_err(|error| chain(&error))
+        });
         self.collections.insert(fact.id, opened.clone());
         opened
     }
@@ -186,19 +185,6 @@ fn title(file: &OpenedFile) -> FileTitle {
         modified: metadata.modified_at_us,
         doubtful: !file.unreadable.is_empty(),
     }
-}
-
-/// Opens a collection as served.
-///
-/// # Errors
-/// With the reason, for people.
-pub fn open_collection(keys: &KeysFile, entry: &str) -> Result<Arc<OpenedCollection>, String> {
-    let entry: wire::Collection = serde_json::from_str(entry)
-        .map_err(|error| format!("the entry is not as the server writes them: {error}"))?;
-    let user_id = keys.account.user_id;
-    let opened = OpenedCollection::open(&entry, user_id, &keys.master_key, &keys.key_pair)
-        .map_err(|error| chain(&error))?;
-    Ok(Arc::new(opened))
 }
 
 /// The problem of something that the keys do not open.

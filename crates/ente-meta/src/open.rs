@@ -15,7 +15,6 @@ use ente_common::model::{
 };
 use ente_common::record::Record;
 use ente_common::wire;
-use serde::Deserialize as _;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -135,9 +134,8 @@ impl Library {
                 Some(Err(error)) => Err(chain(&error)),
                 None => continue,
             };
-            let opened = served
-                .and_then(|raw| serde_json::from_str(raw.get()).map_err(|e| e.to_string()))
-                .and_then(|served| open_collection(&self.keys, &served));
+            let opened =
+                served.and_then(|entry| self.keys.read_collection(&*entry).map_err(|e| chain(&e)));
             let digest = Some(fact.digest.clone());
             self.albums.insert(id, Album { digest, opened });
         }
@@ -149,11 +147,11 @@ impl Library {
     /// With the reason why it cannot be opened.
     pub(crate) fn open_record(
         &mut self,
+        id: i64,
         entry: &Value,
         keep: bool,
     ) -> Result<(String, Visibility), String> {
-        let served = wire::Collection::deserialize(entry).map_err(|error| error.to_string())?;
-        let opened = open_collection(&self.keys, &served);
+        let opened = self.keys.read_collection(entry).map_err(|e| chain(&e));
         let name = match &opened {
             Ok(opened) => Ok((
                 opened.collection.folder_title().to_owned(),
@@ -166,7 +164,7 @@ impl Library {
                 digest: None,
                 opened,
             };
-            self.albums.insert(served.id, album);
+            self.albums.insert(id, album);
         }
         name
     }
@@ -257,12 +255,7 @@ impl Library {
             Some(Err(cause)) => return Err(format!("collection {collection}: {cause}")),
             None => return Err(format!("collection {collection} is not known")),
         };
-        let entry: wire::FileEntry =
-            serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
-        if entry.is_removed() {
-            return Err("it was removed".to_owned());
-        }
-        let opened = OpenedFile::open(&entry, &album.key).map_err(|error| chain(&error))?;
+        let (entry, opened) = OpenedFile::read(raw, &album.key).map_err(|error| chain(&error))?;
         Ok(Opened {
             entry,
             metadata: opened.metadata,
@@ -308,12 +301,6 @@ impl Manifest {
             none => Ok(none.insert(Ciphertext::open(&self.dir)?)),
         }
     }
-}
-
-fn open_collection(keys: &KeysFile, served: &wire::Collection) -> Result<OpenedCollection, String> {
-    let user = keys.account.user_id;
-    OpenedCollection::open(served, user, &keys.master_key, &keys.key_pair)
-        .map_err(|error| chain(&error))
 }
 
 /// The placements of a record that did not end: collection and, where it is there, the entry.

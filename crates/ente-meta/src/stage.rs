@@ -226,7 +226,7 @@ impl<'a> Stage<'a> {
             return self.enqueue(Item::Pass(record));
         }
         let opened = match record.members.get("entry") {
-            Some(entry) => self.library.open_record(entry, self.plan.listing),
+            Some(entry) => self.library.open_record(id, entry, self.plan.listing),
             None => {
                 self.refresh()?;
                 let known = self.library.album_name(id);

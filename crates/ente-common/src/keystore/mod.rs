@@ -23,7 +23,12 @@ pub use error::KeystoreError;
 use place::{default_dir, folder_name};
 
 #[cfg(feature = "crypto")]
-use crate::crypto::{KeyPair, MasterKey, SecretKey};
+use {
+    crate::crypto::{KeyPair, MasterKey, SecretKey},
+    crate::model::{EntryError, OpenedCollection},
+    crate::wire,
+    serde::{Deserialize as _, Deserializer},
+};
 
 const TOKEN: &str = "token";
 const KEYS: &str = "keys";
@@ -151,6 +156,23 @@ pub struct KeysFile {
     pub master_key: MasterKey,
     /// Opens what is shared with the account.
     pub key_pair: KeyPair,
+}
+
+#[cfg(feature = "crypto")]
+impl KeysFile {
+    /// Reads a collection from its JSON and opens it.
+    ///
+    /// # Errors
+    /// As [`OpenedCollection::open`], and when it is no collection.
+    pub fn read_collection<'de>(
+        &self,
+        json: impl Deserializer<'de, Error = serde_json::Error>,
+    ) -> Result<OpenedCollection, EntryError> {
+        let served = wire::Collection::deserialize(json)?;
+        let user_id = self.account.user_id;
+        let opened = OpenedCollection::open(&served, user_id, &self.master_key, &self.key_pair)?;
+        Ok(opened)
+    }
 }
 
 /// The folder that holds the credentials of all accounts.

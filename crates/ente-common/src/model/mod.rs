@@ -12,4 +12,4 @@ mod open;
 pub use collection::{Collection, CollectionKind};
 pub use metadata::{EffectiveMetadata, FileType, Location, Visibility};
 #[cfg(feature = "crypto")]
-pub use open::{Cause, OpenedCollection, OpenedFile, Piece, Unreadable};
+pub use open::{Cause, EntryError, OpenedCollection, OpenedFile, Piece, Unreadable};

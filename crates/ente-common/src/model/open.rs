@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize as _, Deserializer};
 use serde_json::Value;
 
 use super::{Collection, EffectiveMetadata};
@@ -98,6 +99,20 @@ pub enum Cause {
     NotJson,
 }
 
+/// Why the entry of a collection or file does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    /// Not the JSON that servers send.
+    #[error("the entry is not as the server writes them")]
+    Malformed(#[from] serde_json::Error),
+    /// What was removed keeps its ID, but neither keys nor metadata.
+    #[error("the entry was removed")]
+    Removed,
+    /// A piece without which nothing can be made of it.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
 impl Piece {
     fn unreadable(self) -> impl FnOnce(Cause) -> Unreadable {
         move |cause| Unreadable { piece: self, cause }
@@ -141,6 +156,22 @@ impl OpenedCollection {
 }
 
 impl OpenedFile {
+    /// Reads an entry from its JSON and opens it with the key of the collection that it is listed in.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when it is no entry or one that was removed.
+    pub fn read<'de>(
+        json: impl Deserializer<'de, Error = serde_json::Error>,
+        collection_key: &CollectionKey,
+    ) -> Result<(wire::FileEntry, Self), EntryError> {
+        let entry = wire::FileEntry::deserialize(json)?;
+        if entry.is_removed() {
+            return Err(EntryError::Removed);
+        }
+        let opened = Self::open(&entry, collection_key)?;
+        Ok((entry, opened))
+    }
+
     /// Opens a file with the key of the collection that the entry is listed in. The entry must not be
     /// [removed](wire::FileEntry::is_removed).
     ///
