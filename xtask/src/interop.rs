@@ -1,6 +1,7 @@
 //! `cargo xtask interop`: holds exports against programs that share nothing with the tools.
 
 mod python;
+mod recipes;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ const NEEDED: [(&str, &str, &str); 5] = [
 /// A check of what was prepared; tells how much it saw.
 type Check = fn(&Stage) -> Result<String>;
 
-const CHECKS: [(&str, Check); 6] = [
+const CHECKS: [(&str, Check); 7] = [
     ("b3sum accepts the checksum file", sums),
     ("jq reads every fact and every record", facts),
     ("parallel works on the paths of records", paths),
@@ -35,6 +36,7 @@ const CHECKS: [(&str, Check); 6] = [
         python::check,
     ),
     ("exiftool sees the dates and places of the sidecars", exif),
+    ("the recipes of the README work as typed", recipes::check),
 ];
 
 /// Two exports: `golden`, with objects kept and both states gone through, and `made-up`; and the records of their making.

@@ -34,7 +34,8 @@ pub(crate) fn start(library: Library, port: u16) -> (Museum, Account) {
 pub(crate) struct Scene {
     /// The current folder of every command.
     pub(crate) dir: PathBuf,
-    bin: PathBuf,
+    /// Where the five tools are.
+    pub(crate) bin: PathBuf,
     env: Vec<(&'static str, PathBuf)>,
 }
 
