@@ -3,8 +3,10 @@
 //! [`library`] is an account as the server stores it: golden data as it lies on disk, or a library made up from a
 //! seed. [`museum`] serves it over HTTP, and misbehaves when a test asks for that. Neither uses any code of the
 //! tools: what they encrypt, sign and answer is an independent reading of the protocol. [`harness`] runs the tools
-//! as processes and reads what they left by the pages of `docs/formats` alone.
+//! as processes and reads what they left by the pages of `docs/formats` alone. [`history`] makes things happen to an
+//! account at random, and knows what an export has to hold afterwards.
 
 pub mod harness;
+pub mod history;
 pub mod library;
 pub mod museum;
