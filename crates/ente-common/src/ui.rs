@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -182,7 +182,7 @@ impl Ui {
         }));
         let shared = Arc::clone(&counts);
         let style = ProgressStyle::with_template(
-            "{msg} {bar:20} {counts}  {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left{failed}",
+            "{msg} {bar:20} {counts}  {bytes}/{total_bytes}  {pace}{failed}",
         )
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ")
@@ -191,6 +191,16 @@ impl Ui {
             move |_: &ProgressState, w: &mut dyn std::fmt::Write| {
                 let counts = lock(&shared);
                 let _ = write!(w, "{}/{} files", counts.done, counts.files);
+            },
+        );
+        // Before the first byte there is no rate, and no time left that follows from it.
+        let style = style.with_key(
+            "pace",
+            |state: &ProgressState, w: &mut dyn std::fmt::Write| {
+                if state.pos() > 0 {
+                    let rate = human_bytes(state.per_sec() as u64);
+                    let _ = write!(w, "{rate}/s  {:#} left", HumanDuration(state.eta()));
+                }
             },
         );
         let shared = Arc::clone(&counts);

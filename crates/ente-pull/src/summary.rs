@@ -44,7 +44,10 @@ pub(crate) fn say(ui: &Ui, task: &Task<'_>, plan: &Plan, printer: &Printer<'_>) 
 
 fn line(task: &Task<'_>, plan: &Plan, counts: &Counts) -> String {
     if task.args.list {
-        return format!("{} files listed", human_count(counts.files));
+        return format!(
+            "{} files listed; in a pipe, each is a record",
+            human_count(counts.files)
+        );
     }
     let changed = counts.files.saturating_sub(counts.removed);
     if task.args.dry_run {
