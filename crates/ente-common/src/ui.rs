@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::Value;
@@ -14,6 +14,9 @@ use zeroize::Zeroizing;
 use crate::cli::Interrupt;
 use crate::exit::Failure;
 use crate::record::Record;
+
+/// How often it is said that something takes long.
+const WAITING_EVERY: Duration = Duration::from_millis(4500);
 
 /// Control characters and direction changers made visible, so that a file's name cannot steer the terminal.
 pub fn clean(text: &str) -> Cow<'_, str> {
@@ -53,6 +56,8 @@ struct Out {
     bar: ProgressBar,
     /// A captured screen, for tests.
     captured: Option<Vec<u8>>,
+    /// When it was last said that something takes long.
+    waited: Option<Instant>,
 }
 
 impl Ui {
@@ -68,6 +73,7 @@ impl Ui {
             out: Arc::new(Mutex::new(Out {
                 bar: ProgressBar::hidden(),
                 captured: None,
+                waited: None,
             })),
         }
     }
@@ -77,6 +83,7 @@ impl Ui {
         let out = Out {
             bar: ProgressBar::hidden(),
             captured: Some(Vec::new()),
+            waited: None,
         };
         Self {
             tool,
@@ -153,6 +160,21 @@ impl Ui {
     pub fn note(&self, text: &str) {
         if self.lively {
             self.show(&format!("{}: {}\n", self.tool, clean(text)));
+        }
+    }
+
+    /// Says to whoever watches that something takes long, for instance that a server does not answer; one line in five seconds,
+    /// however many things wait.
+    pub fn waiting(&self, text: &str) {
+        let is_news = self.with_out(|out| {
+            let is_news = out.waited.is_none_or(|at| at.elapsed() >= WAITING_EVERY);
+            if is_news {
+                out.waited = Some(Instant::now());
+            }
+            is_news
+        });
+        if is_news {
+            self.note(text);
         }
     }
 
@@ -433,6 +455,18 @@ mod tests {
             counts_line(&serde_json::json!({"files": 0})),
             "nothing to do"
         );
+    }
+
+    #[test]
+    fn waiting_is_told_once_in_a_while_to_those_who_watch() {
+        let mut ui = Ui::capture("ente-pull");
+        ui.waiting("unseen");
+        assert_eq!(ui.captured(), "");
+        ui.lively = true;
+        ui.with_out(|out| out.waited = None);
+        ui.waiting("still waiting");
+        ui.waiting("still waiting");
+        assert_eq!(ui.captured(), "ente-pull: still waiting\n");
     }
 
     #[test]

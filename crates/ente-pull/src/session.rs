@@ -1,6 +1,7 @@
 //! Who asks: the saved token, and clients that use it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use ente_common::api::{Client, Connection, Endpoint};
 use ente_common::exit::{Exit, Failure, chain};
@@ -8,8 +9,12 @@ use ente_common::keystore::{KeystoreError, Select};
 use ente_common::layout::STATE_DIR;
 use ente_common::manifest::{Account, Export};
 use ente_common::record::Begin;
+use ente_common::ui::Ui;
 
 use crate::Args;
+
+/// How long a call may take before those who watch are told that it still goes on.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A signed-in account and the clients for it.
 #[derive(Debug)]
@@ -23,7 +28,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Loads the token of the account that is named, else of the export's, else the only or default one. Nothing is sent.
-    pub(crate) fn open(args: &Args, dir: &Path) -> Result<Self, Failure> {
+    pub(crate) fn open(args: &Args, dir: &Path, ui: &Ui) -> Result<Self, Failure> {
         let keystore = args.keystore.open()?;
         let owner = match dir.join(STATE_DIR).join("export.json").exists() {
             true => Some(Export::open(dir)?.about().account.clone()),
@@ -52,8 +57,11 @@ impl Session {
             retries: 0,
             ..args.connection.clone()
         };
+        let ui = ui.clone();
+        let tell =
+            move |call: &str| ui.waiting(&format!("still waiting for an answer to `{call}`"));
         Ok(Self {
-            client: client(&args.connection)?,
+            client: client(&args.connection)?.on_wait(PATIENCE, tell),
             downloads: client(&once)?,
             account: saved.account,
         })

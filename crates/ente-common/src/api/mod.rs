@@ -16,8 +16,10 @@ mod retry;
 #[cfg(test)]
 mod test_server;
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -41,8 +43,6 @@ pub const CLIENT_PACKAGE: &str = "io.ente.photos";
 const MAX_JSON_BYTES: usize = 64 * 1024 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a server may stay silent, before its answer and within it.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How to reach the server: the options of every tool that does.
 #[derive(Debug, Clone, clap::Args)]
@@ -60,6 +60,19 @@ pub struct Connection {
     /// How often to repeat a request that failed for a reason that may pass
     #[arg(long, value_name = "N", default_value_t = Retry::default().retries, help_heading = "Connection")]
     pub retries: u32,
+
+    /// How long a server may stay silent, before its answer and within it
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds, help_heading = "Connection")]
+    pub timeout: Duration,
+}
+
+/// Parses a time that is worth waiting for: `30`, `0.5`.
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if !(0.01..=86_400.0).contains(&seconds) {
+        return Err("not between 0.01 and 86400".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 impl Default for Connection {
@@ -67,6 +80,7 @@ impl Default for Connection {
         Self {
             ca_file: None,
             retries: Retry::default().retries,
+            timeout: Duration::from_secs(30),
         }
     }
 }
@@ -106,6 +120,35 @@ pub struct Client {
     endpoint: Endpoint,
     token: Option<Token>,
     retry: Retry,
+    on_wait: OnWait,
+}
+
+/// Somebody who is told of calls that take long.
+#[derive(Clone, Default)]
+struct OnWait(Option<(Duration, Arc<Tell>)>);
+
+type Tell = dyn Fn(&str) + Send + Sync;
+
+impl fmt::Debug for OnWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnWait")
+    }
+}
+
+impl OnWait {
+    /// Waits for a call to end, telling its name meanwhile.
+    async fn through<T>(&self, name: &str, call: impl Future<Output = T>) -> T {
+        let Some((patience, tell)) = &self.0 else {
+            return call.await;
+        };
+        let mut call = std::pin::pin!(call);
+        loop {
+            match tokio::time::timeout(*patience, &mut call).await {
+                Ok(result) => return result,
+                Err(_) => tell(name),
+            }
+        }
+    }
 }
 
 impl Client {
@@ -118,8 +161,8 @@ impl Client {
             let builder = ClientBuilder::new()
                 .user_agent(concat!("ente-tools/", env!("CARGO_PKG_VERSION")))
                 .redirect(redirect::Policy::none())
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(STALL_TIMEOUT)
+                .connect_timeout(CONNECT_TIMEOUT.min(connection.timeout))
+                .read_timeout(connection.timeout)
                 .tls_certs_merge(extra.iter().cloned());
             // A proxy's loopback is another machine's.
             if endpoint.is_loopback() {
@@ -147,6 +190,7 @@ impl Client {
                 retries: connection.retries,
                 ..Retry::default()
             },
+            on_wait: OnWait::default(),
         })
     }
 
@@ -154,6 +198,15 @@ impl Client {
     pub fn with_token(self, token: Token) -> Self {
         Self {
             token: Some(token),
+            ..self
+        }
+    }
+
+    /// The same client, which tells the name of a call each time that it has taken `patience` more, repetitions and pauses
+    /// included.
+    pub fn on_wait(self, patience: Duration, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self {
+            on_wait: OnWait(Some((patience, Arc::new(tell)))),
             ..self
         }
     }
@@ -176,7 +229,7 @@ impl Client {
     ) -> Result<T, ApiError> {
         let name = format!("GET {}{path}", self.endpoint);
         let url = self.endpoint.url(path, query);
-        self.repeat(|| async {
+        self.repeat(&name, || async {
             let response = self.ask(self.api.get(url.clone()), &name).await?;
             read_json(success(response, &name).await?, &name).await
         })
@@ -198,19 +251,24 @@ impl Client {
     // Not an async closure: futures made of those are not known to be `Send`, so they could not be spawned.
     async fn repeat<T, F: Future<Output = Result<T, ApiError>>>(
         &self,
+        name: &str,
         mut call: impl FnMut() -> F,
     ) -> Result<T, ApiError> {
-        let mut done = 0;
-        loop {
-            match call().await {
-                Err(error)
-                    if error.is_transient() && self.retry.wait(done, error.retry_after()).await =>
-                {
-                    done += 1;
+        let repeated = async {
+            let mut done = 0;
+            loop {
+                match call().await {
+                    Err(error)
+                        if error.is_transient()
+                            && self.retry.wait(done, error.retry_after()).await =>
+                    {
+                        done += 1;
+                    }
+                    other => return other,
                 }
-                other => return other,
             }
-        }
+        };
+        self.on_wait.through(name, repeated).await
     }
 
     /// Sends a request to the API, with the token if there is a session.
@@ -275,4 +333,50 @@ async fn read_json<T: DeserializeOwned>(mut response: Response, name: &str) -> R
     // The parser's own message may quote the body, so it is not kept.
     serde_json::from_slice(&body)
         .map_err(|_| ApiError::new(ErrorKind::Protocol("JSON of the expected form"), name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_stays_silent_is_told_of_and_given_up() {
+        // It accepts connections and never answers.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let connection = Connection {
+            retries: 0,
+            timeout: Duration::from_millis(200),
+            ..Connection::default()
+        };
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&told);
+        let client = Client::new(Endpoint::parse(&url).unwrap(), &connection)
+            .unwrap()
+            .on_wait(Duration::from_millis(20), move |call| {
+                heard.lock().unwrap().push(call.to_owned());
+            });
+        let error = client.collections().await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::TimedOut);
+        let told = told.lock().unwrap();
+        assert_eq!(told[0], format!("GET {url}/collections/v2"));
+    }
+
+    #[test]
+    fn seconds_are_read() {
+        for (text, millis) in [
+            ("30", Some(30_000)),
+            ("0.25", Some(250)),
+            ("0", None),
+            ("-1", None),
+            ("NaN", None),
+            ("1e9", None),
+            ("5m", None),
+        ] {
+            let parsed = parse_seconds(text).ok().map(|time| time.as_millis());
+            assert_eq!(parsed, millis, "{text}");
+        }
+    }
 }

@@ -46,7 +46,7 @@ pub struct ObjectBody {
 impl ObjectBody {
     /// The next bytes, or nothing at the end of the answer.
     ///
-    /// Fails when the connection breaks, ends early, or stays silent for 30 seconds. An answer of
+    /// Fails when the connection breaks, ends early, or stays silent for too long. An answer of
     /// unknown length can end early unnoticed: compare with the expected size.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, ApiError> {
         let chunk = self.response.chunk().await;
@@ -63,7 +63,7 @@ impl Client {
         let path = format!("/files/download/{file}");
         let name = format!("GET {}{path}", self.endpoint);
         let url = self.endpoint.url(&path, &[]);
-        self.repeat(|| async {
+        self.repeat(&name, || async {
             let response = self.ask(self.api.get(url.clone()), &name).await?;
             if response.status().is_redirection() {
                 return location(&response)
