@@ -1,7 +1,10 @@
 //! Misbehaviour on demand: which requests it meets, and what happens to them.
 
-use std::sync::Mutex;
+use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use serde_json::Value;
 
 use super::lock;
 use super::log::Origin;
@@ -53,10 +56,52 @@ pub enum Fault {
     WrongLength(i64),
     /// A range that was asked for is overlooked: 200 with everything.
     IgnoreRange,
+    /// A range begins so many bytes before the one that was asked for, and says so.
+    OtherRange(u64),
+    /// The bytes are others, as many as announced.
+    OtherBytes,
+    /// The answer is compressed, whether that was asked for or not.
+    Gzip,
+    /// The body goes on for ever: blanks after what belongs there, and no length.
+    Endless,
+    /// A header of the answer has this value.
+    Header(&'static str, &'static str),
+    /// The JSON of the answer is another.
+    Edit(Edit),
     /// 307 to the same URL.
     RedirectLoop,
     /// 307 to this URL.
     RedirectTo(String),
+}
+
+impl Fault {
+    /// Changes the JSON of an answer.
+    pub fn edit(edit: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
+        Self::Edit(Edit(Arc::new(edit)))
+    }
+
+    /// Replaces the JSON of an answer.
+    pub fn json(value: Value) -> Self {
+        Self::edit(move |answer| *answer = value.clone())
+    }
+}
+
+/// A change of a JSON body.
+#[derive(Clone)]
+pub struct Edit(Arc<dyn Fn(&mut Value) + Send + Sync>);
+
+impl Edit {
+    pub(crate) fn apply(&self, body: &[u8]) -> Vec<u8> {
+        let mut value = serde_json::from_slice(body).unwrap_or_default();
+        (self.0)(&mut value);
+        value.to_string().into_bytes()
+    }
+}
+
+impl fmt::Debug for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Edit")
+    }
 }
 
 /// Which requests a fault meets. All that is set must fit.

@@ -1,16 +1,19 @@
 //! Does to requests and answers what the rules and conditions say.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
-use axum::http::header::{CONTENT_LENGTH, LOCATION, RANGE, RETRY_AFTER};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, LOCATION, RANGE, RETRY_AFTER};
+use axum::http::response::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures_util::stream;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -108,6 +111,13 @@ async fn before(fault: &Fault, origin: Origin, request: &mut Request) -> Option<
         Fault::IgnoreRange => {
             request.headers_mut().remove(RANGE);
         }
+        Fault::OtherRange(by) => {
+            if let Some(start) = range_start(request) {
+                let range = format!("bytes={}-", start.saturating_sub(*by));
+                let value = HeaderValue::from_str(&range).expect("ASCII");
+                request.headers_mut().insert(RANGE, value);
+            }
+        }
         Fault::Status(status) => return Some(error(origin, *status)),
         Fault::Answer {
             status,
@@ -138,7 +148,12 @@ async fn before(fault: &Fault, origin: Origin, request: &mut Request) -> Option<
         | Fault::StallBody { .. }
         | Fault::Cut { .. }
         | Fault::CorruptByte { .. }
-        | Fault::WrongLength(_) => {}
+        | Fault::WrongLength(_)
+        | Fault::OtherBytes
+        | Fault::Gzip
+        | Fault::Endless
+        | Fault::Header(..)
+        | Fault::Edit(_) => {}
     }
     None
 }
@@ -150,6 +165,7 @@ enum End {
     Short,
     Cut,
     Stalled,
+    Never,
 }
 
 /// Gives the answer the body, the length and the pace that the faults want.
@@ -163,6 +179,10 @@ async fn reshape(
     let mut bytes = to_bytes(body, usize::MAX)
         .await
         .expect("bodies are in memory");
+    // What changes the body comes before what changes its way.
+    for fault in faults {
+        bytes = rewritten(fault, bytes, &mut parts);
+    }
     let mut announced = bytes.len() as i64;
     let (mut end, mut sent, mut own_line) = (End::Clean, bytes.len(), None);
     for fault in faults {
@@ -174,26 +194,23 @@ async fn reshape(
                 announced += by;
                 end = if *by > 0 { End::Short } else { end };
             }
-            Fault::CorruptByte { offset } => {
-                let start = parts
-                    .extensions
-                    .get::<Served>()
-                    .map_or(0, |served| served.range.start);
-                bytes = corrupted(&bytes, offset.checked_sub(start));
-            }
+            Fault::Endless => end = End::Never,
             _ => {}
         }
     }
     bytes.truncate(sent);
-    parts
-        .headers
-        .insert(CONTENT_LENGTH, HeaderValue::from(announced.max(0)));
+    match end {
+        End::Never => parts.headers.remove(CONTENT_LENGTH),
+        _ => parts
+            .headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(announced.max(0))),
+    };
     let shared = Arc::clone(shared);
     let pieces = stream::unfold(bytes, move |mut left| {
         let shared = Arc::clone(&shared);
         async move {
             if left.is_empty() {
-                return ending(end).await.map(|error| (Err(error), left));
+                return ending(end).await.map(|last| (last, left));
             }
             let piece = left.split_to(left.len().min(PIECE));
             if let Some(bytes_per_s) = own_line {
@@ -209,16 +226,48 @@ async fn reshape(
 }
 
 /// What follows the last piece; `None` ends the body.
-async fn ending(end: End) -> Option<io::Error> {
+async fn ending(end: End) -> Option<io::Result<Bytes>> {
     if matches!(end, End::Short | End::Cut) {
         // A moment for what was written to leave: what is still buffered is lost with the connection.
         sleep(Duration::from_millis(20)).await;
     }
     match end {
         End::Clean | End::Short => None,
-        End::Cut => Some(io::Error::other("cut on purpose")),
+        End::Cut => Some(Err(io::Error::other("cut on purpose"))),
         End::Stalled => std::future::pending().await,
+        End::Never => Some(Ok(Bytes::from_static(&[b' '; PIECE]))),
     }
+}
+
+/// The body as a fault wants it, with headers that fit.
+fn rewritten(fault: &Fault, bytes: Bytes, parts: &mut Parts) -> Bytes {
+    match fault {
+        Fault::CorruptByte { offset } => {
+            let start = parts.extensions.get::<Served>();
+            let start = start.map_or(0, |served| served.range.start);
+            corrupted(&bytes, offset.checked_sub(start))
+        }
+        Fault::OtherBytes => bytes.iter().map(|byte| !byte).collect(),
+        Fault::Edit(edit) => edit.apply(&bytes).into(),
+        Fault::Header(name, value) => {
+            parts.headers.insert(*name, HeaderValue::from_static(value));
+            bytes
+        }
+        Fault::Gzip => {
+            let gzip = HeaderValue::from_static("gzip");
+            parts.headers.insert(CONTENT_ENCODING, gzip);
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            let written = encoder.write_all(&bytes).and_then(|()| encoder.finish());
+            written.expect("memory can be written").into()
+        }
+        _ => bytes,
+    }
+}
+
+fn range_start(request: &Request) -> Option<u64> {
+    let range = request.headers().get(RANGE)?.to_str().ok()?;
+    let (start, _) = range.strip_prefix("bytes=")?.split_once('-')?;
+    start.parse().ok()
 }
 
 fn corrupted(bytes: &Bytes, at: Option<u64>) -> Bytes {

@@ -33,7 +33,7 @@ use tokio::runtime::Runtime;
 use crate::library::{Library, Part};
 
 pub use clock::Clock;
-pub use faults::{Conditions, Fault, Match};
+pub use faults::{Conditions, Edit, Fault, Match};
 pub use log::{Origin, Request, Served};
 
 use server::Shared;
@@ -79,12 +79,7 @@ impl Museum {
     ///
     /// If no port or thread is to be had.
     pub fn start(library: Library, options: Options) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("museum")
-            .enable_all()
-            .build()
-            .expect("a runtime starts");
+        let runtime = runtime();
         let (shared, api_url) = runtime
             .block_on(server::listen(library, options))
             .expect("ports open");
@@ -93,6 +88,27 @@ impl Museum {
             runtime: Some(runtime),
             api_url,
         }
+    }
+
+    /// Closes both ports and every connection, in the middle of whatever goes on. Sessions and links survive.
+    pub fn kill(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Waits until nothing runs any more, so that the ports are free.
+            runtime.shutdown_timeout(Duration::from_secs(10));
+        }
+    }
+
+    /// Opens the same ports again.
+    ///
+    /// # Panics
+    ///
+    /// If somebody else has taken them meanwhile.
+    pub fn revive(&mut self) {
+        self.kill();
+        let runtime = runtime();
+        let opened = runtime.block_on(server::reopen(&self.shared, &self.api_url));
+        opened.expect("the ports are still free");
+        self.runtime = Some(runtime);
     }
 
     /// Base of the API, without a trailing slash.
@@ -201,6 +217,15 @@ impl Drop for Museum {
             runtime.shutdown_background();
         }
     }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("museum")
+        .enable_all()
+        .build()
+        .expect("a runtime starts")
 }
 
 /// Locks; a test that panicked while holding a lock has failed already, so its poison is no news.

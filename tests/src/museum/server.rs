@@ -74,20 +74,33 @@ pub(crate) async fn listen(
         auth: Mutex::default(),
         sign_ins: AtomicI64::new(1),
     });
+    serve_both(&shared, api, store);
+    Ok((shared, api_url))
+}
+
+/// Opens the ports of an earlier [`listen`] again.
+pub(crate) async fn reopen(shared: &Arc<Shared>, api_url: &str) -> io::Result<()> {
+    let address = |url: &str| url.trim_start_matches("http://").to_owned();
+    let api = TcpListener::bind(address(api_url)).await?;
+    let store = TcpListener::bind(address(&shared.store_url)).await?;
+    serve_both(shared, api, store);
+    Ok(())
+}
+
+fn serve_both(shared: &Arc<Shared>, api: TcpListener, store: TcpListener) {
     for (listener, origin, router) in [
         (api, Origin::Api, api_routes()),
         (store, Origin::Store, store_routes()),
     ] {
         let front = Front {
-            shared: Arc::clone(&shared),
+            shared: Arc::clone(shared),
             origin,
         };
         let app = router
             .layer(middleware::from_fn_with_state(front.clone(), in_front))
-            .with_state(Arc::clone(&shared));
+            .with_state(Arc::clone(shared));
         tokio::spawn(serve(Counted { listener, front }, app).into_future());
     }
-    Ok((shared, api_url))
 }
 
 fn api_routes() -> Router<Arc<Shared>> {

@@ -51,6 +51,22 @@ fn faults_harm_what_they_are_aimed_at() {
         Some("5258")
     );
     assert_eq!(harmed(Fault::WrongLength(-7)).body.len(), 5244);
+    let other = harmed(Fault::OtherRange(100));
+    assert_eq!(
+        (other.header("content-range"), &other.body[..]),
+        (Some("bytes 900-6250/6251"), &whole[900..])
+    );
+    let other = harmed(Fault::OtherBytes);
+    let length = other.header("content-length");
+    assert!(length == Some("5251") && other.body[0] == !whole[1000]);
+    let header = harmed(Fault::Header("date", "then"));
+    assert_eq!(header.header("date"), Some("then"));
+    let packed = harmed(Fault::Gzip);
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    let mut unpacked = Vec::new();
+    let mut decoder = flate2::read::GzDecoder::new(&packed.body[..]);
+    decoder.read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, whole[1000..]);
     assert!(link.ends_with(harmed(Fault::RedirectLoop).header("location").unwrap()));
     let slow = std::time::Instant::now();
     assert_eq!(harmed(Fault::Bandwidth(100_000)).body, whole[1000..]);
@@ -89,6 +105,34 @@ fn an_answer_can_stall() {
         ));
         assert_eq!(!raw.is_empty(), arrived);
     }
+}
+
+#[test]
+fn a_listing_can_say_anything() {
+    let (museum, token) = golden();
+    let url = format!("{}/collections/v2", museum.api_url());
+    let empty = serde_json::json!({"collections": []});
+    museum.inject(Match::api(), Fault::json(empty.clone()), Some(1));
+    let answer: serde_json::Value = serde_json::from_slice(&get(&url, &token).body).unwrap();
+    assert_eq!(answer, empty);
+}
+
+#[test]
+fn a_killed_server_comes_back_with_its_sessions() {
+    let (mut museum, token) = golden();
+    let url = format!("{}/collections/v2", museum.api_url());
+    let host = museum.api_url().trim_start_matches("http://").to_owned();
+    museum.inject(Match::api(), Fault::StallHeaders, Some(1));
+    let mut open = TcpStream::connect(&host).unwrap();
+    write!(open, "GET /ping HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+    museum.kill();
+    assert!(TcpStream::connect(&host).is_err());
+    let mut raw = Vec::new();
+    let ended = open.read_to_end(&mut raw);
+    assert!(raw.is_empty(), "{ended:?}");
+    museum.clear_faults();
+    museum.revive();
+    assert_eq!(get(&url, &token).status, 200);
 }
 
 #[test]
