@@ -9,6 +9,7 @@ mod problems;
 mod pull;
 mod shell;
 mod user_files;
+mod verify;
 
 use ente_tests::harness::Machine;
 use ente_tests::library::{GoldenState, Library};

@@ -111,7 +111,7 @@ impl Run<'_> {
         }
         let objects = self.tree.state.pull.objects.keys();
         let mut unneeded: Vec<ContentKey> = objects
-            .filter(|key| !wanted.contains(*key) && self.tree.state.object(**key).is_some())
+            .filter(|key| !wanted.contains(*key) && self.tree.state.stored(**key).is_some())
             .copied()
             .collect();
         if unneeded.is_empty() {

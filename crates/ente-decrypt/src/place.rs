@@ -255,7 +255,7 @@ impl Tree {
         }
         let mut facts = Vec::new();
         for &content in contents {
-            let Some(fetch) = self.state.object(content).map(|object| object.fetch) else {
+            let Some(fetch) = self.state.stored(content).map(|object| object.fetch) else {
                 continue;
             };
             let path = self

@@ -116,7 +116,7 @@ impl Settings {
             link: settle("link", link, stored.get("link"), &mut news),
             on_remove: settle("on_remove", on_remove, stored.get("on_remove"), &mut news),
             name_bytes,
-            keeps_objects: state.pull.settings.get("objects").map(String::as_str) == Some("keep"),
+            keeps_objects: state.pull.keeps_objects(),
             redates: mtime != was && mtime != Mtime::Now,
             news,
         }

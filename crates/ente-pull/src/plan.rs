@@ -215,7 +215,7 @@ fn is_in_trash(state: &State, object: &Object) -> bool {
 pub(crate) fn unwanted(state: &State) -> Vec<Object> {
     let stored = state.pull.objects.values();
     let mut stored: Vec<&Object> = stored
-        .filter(|object| state.object((object.id, object.version)).is_some())
+        .filter(|object| state.stored((object.id, object.version)).is_some())
         .collect();
     if stored.is_empty() {
         return Vec::new();

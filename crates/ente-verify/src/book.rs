@@ -7,23 +7,42 @@ use ente_common::cli::Io;
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::facts::{Checked, Finding, VerifyFact};
 use ente_common::manifest::state::VerifyState;
-use ente_common::manifest::{Export, Journal, Lock, PartKey};
+use ente_common::manifest::{ContentKey, Export, Journal, Lock, PartKey};
 
 use crate::NAME;
 use crate::check::Class;
 use crate::plan::{Subject, What};
 use crate::report::Found;
+use crate::span::Span;
 
 /// What a finding is about, in the facts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
-    Part(PartKey, What),
+    Content(PartKey),
+    Sidecar(PartKey),
+    Object(ContentKey),
     Path(PathBuf),
 }
 
 fn key_of(subject: &Subject) -> Key {
     let part = (subject.collection, subject.file, subject.part);
-    Key::Part(part, subject.what)
+    match subject.what {
+        What::Content => Key::Content(part),
+        What::Sidecar => Key::Sidecar(part),
+        What::Object => Key::Object((subject.file, subject.version.unwrap_or_default())),
+    }
+}
+
+impl Key {
+    /// A run over `span` has an answer for it.
+    fn is_in(&self, span: &Span) -> bool {
+        match self {
+            Self::Content(part) => span.has(part.1, What::Content),
+            Self::Sidecar(part) => span.has(part.1, What::Sidecar),
+            Self::Object(content) => span.has(content.0, What::Object),
+            Self::Path(path) => span.has_path(path),
+        }
+    }
 }
 
 /// The findings that stand; locked and opened for writing at the first fact.
@@ -85,8 +104,9 @@ impl Book {
 
     fn standing(&self, key: &Key) -> Option<&Finding> {
         match key {
-            Key::Part(part, What::Content) => self.standing.findings.get(part),
-            Key::Part(part, What::Sidecar) => self.standing.sidecars.get(part),
+            Key::Content(part) => self.standing.findings.get(part),
+            Key::Sidecar(part) => self.standing.sidecars.get(part),
+            Key::Object(content) => self.standing.objects.get(content),
             Key::Path(path) => self.standing.extras.get(path),
         }
     }
@@ -131,22 +151,18 @@ impl Book {
         self.withdraw(&key_of(subject));
     }
 
-    /// Records that whatever stood and was not found this time is no more. Only for a run that looked at everything.
-    pub(crate) fn clear_rest(&mut self) {
+    /// Records that whatever stood within `span` and was not found this time is no more. Only for a run that looked at all of it.
+    pub(crate) fn clear_rest(&mut self, span: &Span) {
         let standing = &self.standing;
-        let contents = standing
-            .findings
-            .keys()
-            .map(|it| Key::Part(*it, What::Content));
-        let sidecars = standing
-            .sidecars
-            .keys()
-            .map(|it| Key::Part(*it, What::Sidecar));
+        let contents = standing.findings.keys().copied().map(Key::Content);
+        let sidecars = standing.sidecars.keys().copied().map(Key::Sidecar);
+        let objects = standing.objects.keys().copied().map(Key::Object);
         let paths = standing.extras.keys().cloned().map(Key::Path);
         let rest: Vec<Key> = contents
             .chain(sidecars)
+            .chain(objects)
             .chain(paths)
-            .filter(|key| !self.settled.contains(key))
+            .filter(|key| !self.settled.contains(key) && key.is_in(span))
             .collect();
         for key in &rest {
             self.withdraw(key);

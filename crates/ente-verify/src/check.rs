@@ -74,6 +74,8 @@ pub(crate) fn classify(expected: &Expected, seen: &Seen) -> Option<Class> {
     let changed = match expected.subject.what {
         What::Content => Class::Modified,
         What::Sidecar => Class::SidecarEdited,
+        // Nobody edits ciphertext.
+        What::Object => Class::Damaged,
     };
     let (size, mtime, blake3) = match seen {
         Seen::Nothing => return Some(Class::Missing),

@@ -1,14 +1,18 @@
 //! Proves the export against its own record; names what to repair. Holds no key, no token, and uses no network.
 //!
-//! `whole` checks everything, `stream` what records name. `live` holds the manifest, `plan` says from it what should be in the tree, `look` sees
-//! what is there, `check` tells the two apart, `walk` finds what nobody recorded. `report` makes findings of it: facts for the other tools (`book`),
-//! records for the pipe, a few lines for people. `prune` and `sums` stand alone.
+//! `whole` checks everything, `stream` what records name. `span` is what a run looks at, by half and by share; `live` holds the manifest, `plan` and
+//! `objects` say from it what should be there, `look` sees what is, `check` tells the two apart, `walk` finds what nobody recorded. `report` makes
+//! findings of it: facts for the other tools (`book`), records for the pipe, a few lines for people. `prune` and `sums` stand alone.
 
 mod whole;
 
 mod stream;
 
+mod span;
+mod subset;
+
 mod live;
+mod objects;
 mod plan;
 
 mod check;
@@ -27,6 +31,9 @@ use clap::Parser;
 use ente_common::cli::{Common, Io, Source, Tool};
 use ente_common::exit::{Exit, Failure};
 
+use span::{Area, Span};
+use subset::Subset;
+
 /// This tool's name.
 pub const NAME: &str = "ente-verify";
 
@@ -34,6 +41,10 @@ const EXAMPLES: &str = "\
 Examples:
   ente-verify ~/Ente             read every exported file, compare it with the record
   ente-verify --quick ~/Ente     look at sizes and times only
+  ente-verify --subset 3/30 ~/Ente
+                                 read a thirtieth tonight, another one tomorrow
+  ente-verify --objects /srv/ente
+                                 check an encrypted mirror; needs no key
   ente-verify ~/Ente | ente-pull --only - ~/Ente | ente-decrypt - | ente-meta -
                                  … and bring back what is missing or damaged
   ente-pull ~/Ente | ente-decrypt - | ente-meta - | ente-verify -
@@ -51,8 +62,12 @@ What it finds, each a `finding` record:
   extra           there, but not ours; told of, and no difference
 
 The next `ente-pull`, `ente-decrypt` and `ente-meta`, in a pipe or not, put right what
-is missing, damaged or not exported. The exit code is 4 if there is any difference,
-else 3 if something could not be read.";
+is missing, damaged or not exported.
+
+Exit status:
+  0 as it should be, 1 failed, 2 usage, 3 some items could not be read, 4 differences
+  found, 11 export being written to, 12 another account's export, 14 format too new,
+  15 disk full or not writable, 130 interrupted, 141 pipe closed";
 
 /// Prove an export against its own record and name what to repair
 #[derive(Clone, Debug, Parser)]
@@ -63,6 +78,12 @@ pub struct Args {
     /// Compare sizes and modification times only; read no content
     #[arg(long, conflicts_with_all = ["prune", "sums"])]
     quick: bool,
+    /// Check the encrypted objects in place of the exported files
+    #[arg(long, conflicts_with_all = ["prune", "sums"])]
+    objects: bool,
+    /// Check only the I-th of N shares of the files; the same I and N always mean the same files
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["prune", "sums"])]
+    subset: Option<Subset>,
     /// Delete what has lain in the trash for DAYS days or more, 30 if not given; checks nothing
     #[arg(
         long,
@@ -79,7 +100,7 @@ pub struct Args {
     /// Files to read at once; 1 reads one after the other, which suits rotational disks [default: one per core]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Take no heed of locks that runs on other hosts left behind
+    /// Take over the lock that a run on another machine left behind
     #[arg(long)]
     break_lock: bool,
     #[command(flatten)]
@@ -94,19 +115,53 @@ impl Tool for Args {
     }
 
     fn run(&self, io: &mut Io) -> Result<Exit, Failure> {
-        let alone = self.sums || self.prune.is_some();
-        if alone && self.source.reads_records() {
-            return Err(Failure::new(
-                Exit::Usage,
-                "`--sums` and `--prune` are about a whole export, not about records",
-            )
-            .hint("name the export in place of `-`"));
+        if let Some(option) = self.of_whole_exports()
+            && self.source.reads_records()
+        {
+            let what = format!("`{option}` is about a whole export, not about records");
+            return Err(Failure::new(Exit::Usage, what).hint("name the export in place of `-`"));
         }
         match self.prune {
             Some(days) => prune::run(self, i64::from(days), io),
             None if self.sums => sums::run(self, io),
             None if self.source.reads_records() => stream::run(self, io),
             None => whole::run(self, io),
+        }
+    }
+}
+
+impl Args {
+    /// An option that was given and has no meaning for records.
+    fn of_whole_exports(&self) -> Option<&'static str> {
+        let options = [
+            (self.sums, "--sums"),
+            (self.prune.is_some(), "--prune"),
+            (self.objects, "--objects"),
+            (self.subset.is_some(), "--subset"),
+        ];
+        let given = options.into_iter().find(|(is_given, _)| *is_given);
+        given.map(|(_, option)| option)
+    }
+
+    /// What a run over a whole export looks at.
+    fn span(&self) -> Span {
+        Span {
+            area: if self.objects {
+                Area::Objects
+            } else {
+                Area::Tree
+            },
+            subset: self.subset,
+        }
+    }
+
+    /// How it looks, as the facts spell it.
+    fn mode(&self) -> &'static str {
+        match (self.objects, self.quick) {
+            (false, false) => "full",
+            (false, true) => "quick",
+            (true, false) => "objects",
+            (true, true) => "quick-objects",
         }
     }
 }

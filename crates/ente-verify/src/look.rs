@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use blake3::{Hash, Hasher};
 use ente_common::cli::Interrupt;
 use ente_common::disk::mtime_us;
-use ente_common::layout::join;
+use ente_common::layout::{STATE_DIR, join};
 use ente_common::manifest::Export;
 use ente_common::ui::Progress;
 
@@ -108,7 +108,7 @@ impl Looker {
             Ok(None) => Outcome::Stopped,
             Err(error) => Outcome::Unreadable(error),
         };
-        if expected.subject.what == What::Content
+        if expected.subject.what.is_file()
             && let Some(progress) = &self.progress
         {
             match outcome {
@@ -150,8 +150,12 @@ impl Looker {
         }))
     }
 
-    /// What the folders on the way to `path` are: none of them may lead elsewhere.
+    /// What the folders on the way to `path` are: none of those that hold albums may lead elsewhere.
     fn ground(&self, path: &str) -> io::Result<Ground> {
+        if path.starts_with(STATE_DIR) {
+            // Where the repository lies, its owner may choose: objects take room.
+            return Ok(Ground::Folder);
+        }
         for (at, _) in path.match_indices('/') {
             let folder = &path[..at];
             let known = lock(&self.folders).get(folder).copied();
@@ -208,7 +212,7 @@ impl Looker {
                     format!("old-{place}-{version}"),
                 ]
             }
-            (What::Content, None) => vec![],
+            (What::Content, None) | (What::Object, _) => vec![],
         };
         names.iter().any(|name| self.partial.join(name).is_file())
     }

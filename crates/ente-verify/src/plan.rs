@@ -15,6 +15,8 @@ pub(crate) enum What {
     Content,
     /// Its sidecar.
     Sidecar,
+    /// No part at all, but an encrypted object.
+    Object,
 }
 
 impl What {
@@ -23,24 +25,30 @@ impl What {
         match self {
             Self::Content => "",
             Self::Sidecar => "sidecar",
+            Self::Object => "object",
         }
+    }
+
+    /// People count these, and not the sidecars.
+    pub(crate) fn is_file(self) -> bool {
+        self != Self::Sidecar
     }
 }
 
 /// What an expectation is about, apart from where it lies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Subject {
-    /// Collection ID.
+    /// Collection ID; 0 for an object, which belongs to no collection.
     pub(crate) collection: i64,
     /// File ID.
     pub(crate) file: i64,
     /// Index of the part.
     pub(crate) part: usize,
-    /// The part's content or its sidecar.
+    /// The part's content, its sidecar, or the object.
     pub(crate) what: What,
     /// Content version.
     pub(crate) version: Option<Version>,
-    /// How many times it was written: a finding holds for one writing.
+    /// How many times it was written or fetched: a finding holds for one writing.
     pub(crate) n: u32,
 }
 
@@ -70,7 +78,7 @@ pub(crate) struct Expected {
     pub(crate) cause: Option<String>,
 }
 
-/// Everything that should be in the tree, sorted by path.
+/// Everything that should be in the tree.
 pub(crate) fn whole(state: &State) -> Vec<Expected> {
     let mut expected = Vec::new();
     for key in state.decrypt.placements.keys() {
@@ -79,7 +87,6 @@ pub(crate) fn whole(state: &State) -> Vec<Expected> {
     for (key, file) in &state.pull.files {
         expected.extend(never_written(state, *key, file));
     }
-    sort(&mut expected);
     expected
 }
 

@@ -1,12 +1,12 @@
 //! What becomes of findings: facts in the book, records for the pipe, a few lines for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use ente_common::cli::{Io, output_failure};
 use ente_common::exit::{Exit, Failure};
-use ente_common::manifest::Export;
 use ente_common::manifest::facts::Finding;
+use ente_common::manifest::{Export, State};
 use ente_common::record::{Problem, Record, path_to_value};
 use ente_common::ui::human_count;
 use serde_json::{Map, Value};
@@ -15,6 +15,7 @@ use crate::NAME;
 use crate::book::Book;
 use crate::check::Class;
 use crate::plan::{Expected, Subject, What};
+use crate::span::Area;
 
 /// One difference, with what is known of it.
 #[derive(Clone, Debug)]
@@ -58,10 +59,12 @@ impl Found {
     fn to_record(&self) -> Record {
         let mut record = Record::new("finding").with("class", self.class.as_str());
         if let Some(of) = &self.subject {
-            record = record
-                .with("file", of.file)
-                .with("collection", of.collection)
-                .with("part", of.part);
+            record = record.with("file", of.file);
+            if of.what != What::Object {
+                record = record
+                    .with("collection", of.collection)
+                    .with("part", of.part);
+            }
             if let Some(version) = of.version {
                 record = record.with("version", version.to_string());
             }
@@ -87,6 +90,7 @@ impl Found {
                 file: of.file,
                 part: of.part,
                 what: of.what.as_str().to_owned(),
+                version: of.version.filter(|_| of.what == What::Object),
                 class,
                 n: of.n,
                 when,
@@ -222,7 +226,40 @@ impl<'a> Report<'a> {
     }
 
     /// Tells people: one warning about differences, one about what could not be read, and to whoever watches which files.
-    pub(crate) fn tell(&self, files: u64, io: &Io) {
+    pub(crate) fn tell(&self, area: Area, files: u64, io: &Io) {
+        let what = format!(
+            "{} among {} in `{}`; each is a `finding` record",
+            counted(self.differences(), "difference"),
+            counted(files, area.noun()),
+            self.dir(),
+        );
+        self.tell_of(what, self.hint(area), io);
+    }
+
+    /// As [`tell`](Self::tell), where nothing is exported: it is not the files that are wrong.
+    pub(crate) fn tell_unexported(&self, state: &State, io: &Io) {
+        let files: BTreeSet<i64> = state.pull.files.keys().map(|key| key.1).collect();
+        let what = format!(
+            "nothing is exported yet in `{}`: {} of the account to go",
+            self.dir(),
+            counted(files.len() as u64, "file"),
+        );
+        let dir = shell_word(&self.dir().to_string());
+        let is_stored = !state.pull.objects.is_empty();
+        let hint = match is_stored {
+            true => format!(
+                "`ente-decrypt {dir} | ente-meta -` exports what was pulled; `ente-verify --objects {dir}` checks an encrypted mirror"
+            ),
+            false => format!("`ente-pull {dir} | ente-decrypt - | ente-meta -` exports them"),
+        };
+        self.tell_of(what, hint, io);
+    }
+
+    fn dir(&self) -> std::path::Display<'_> {
+        self.export.dir().display()
+    }
+
+    fn tell_of(&self, what: String, hint: String, io: &Io) {
         for (class, examples) in &self.examples {
             io.ui.note(&format!(
                 "{} {}: {}{}",
@@ -236,11 +273,11 @@ impl<'a> Report<'a> {
                 },
             ));
         }
-        let dir = self.export.dir().display();
         if self.problems > 0 {
             let what = format!(
-                "{} in `{dir}` could not be read; each is a `problem` record",
-                counted(self.problems, "path")
+                "{} in `{}` could not be read; each is a `problem` record",
+                counted(self.problems, "path"),
+                self.dir(),
             );
             io.ui
                 .warning(&Failure::new(Exit::Problems, what).hint(UNREADABLE_HINT));
@@ -253,28 +290,25 @@ impl<'a> Report<'a> {
             .map(|(class, count)| format!("{} {}", human_count(*count), class.as_str()))
             .collect();
         if !by_class.is_empty() {
-            let what = format!(
-                "{} among {} in `{dir}`; each is a `finding` record",
-                counted(self.differences(), "difference"),
-                counted(files, "file")
-            );
             io.ui.warning(
                 &Failure::new(Exit::Differences, what)
                     .cause(by_class.join(", "))
-                    .hint(self.hint()),
+                    .hint(hint),
             );
         }
     }
 
     /// What to type.
-    fn hint(&self) -> String {
-        if self.counts.keys().any(|class| class.heals()) {
-            let dir = shell_word(&self.export.dir().to_string_lossy());
-            format!(
+    fn hint(&self, area: Area) -> String {
+        let dir = shell_word(&self.dir().to_string());
+        match area {
+            _ if !self.counts.keys().any(|class| class.heals()) => {
+                "what somebody changed is left alone; remove it to have it written again".into()
+            }
+            Area::Tree => format!(
                 "`ente-pull {dir} | ente-decrypt - | ente-meta -` brings back what is missing, damaged or not exported"
-            )
-        } else {
-            "what somebody changed is left alone; remove it to have it written again".into()
+            ),
+            Area::Objects => format!("`ente-pull {dir}` fetches again what is missing or damaged"),
         }
     }
 }

@@ -21,7 +21,8 @@ use crate::live::Live;
 use crate::look::{Looker, Outcome};
 use crate::plan::{self, Expected, What};
 use crate::report::{Found, Report, SHOWN, print};
-use crate::whole::{MOVERS, pool};
+use crate::span::Area;
+use crate::whole::pool;
 use crate::{Args, NAME};
 
 /// Records that are checked together; the pipe waits while as many are in flight.
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
         begin.export().as_deref(),
     )?)?;
     export.check_account(&begin.account)?;
-    export.check_idle(&MOVERS, &begin.run, args.break_lock)?;
+    export.check_idle(Area::Tree.movers(), &begin.run, args.break_lock)?;
     let mut stage = Stage {
         report: Report::new(&export, Book::load(&export, &begin.run, args.break_lock)?),
         live: Live::load(&export)?,
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     stage.progress.finish();
     stage.report.book.sync()?;
     if io.interrupt.is_set() {
-        stage.report.tell(stage.files, io);
+        stage.report.tell(Area::Tree, stage.files, io);
         // The reader may wait for a line that never comes.
         return Ok(stage.report.exit());
     }
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
         .map_err(|_| Failure::new(Exit::Failed, "the thread that reads records died"))?;
     let counts = stage.report.counts(stage.files, stage.looker.bytes());
     let exit = finish(&input, Some(counts), io)?;
-    stage.report.tell(stage.files, io);
+    stage.report.tell(Area::Tree, stage.files, io);
     if stage.files > 0 && stage.report.exit() == Exit::Done {
         io.ui.note("what was read back is as it was written");
     }

@@ -14,7 +14,8 @@ const BLOCK_BYTES: usize = 64 << 10;
 pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     let export = Export::open(&Export::locate(args.source.dir()?, None)?)?;
     let live = Live::load(&export)?;
-    let expected = plan::whole(&live.state);
+    let mut expected = plan::whole(&live.state);
+    plan::sort(&mut expected);
     let mut block = String::new();
     for it in &expected {
         if let (Some(path), Some(written)) = (&it.path, &it.written)

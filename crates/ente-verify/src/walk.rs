@@ -15,10 +15,10 @@ pub(crate) struct Walked {
     pub(crate) unreadable: Vec<walkdir::Error>,
 }
 
-/// Walks the tree below `root`, `.ente` left out, following no link. `known` are the recorded paths, sorted.
-pub(crate) fn extras(root: &Path, known: &[&str], interrupt: &Interrupt) -> Walked {
+/// Walks the tree below `start`, which is `root` or lies in it, `.ente` left out, following no link. `known` are the recorded paths, sorted.
+pub(crate) fn extras(root: &Path, start: &Path, known: &[&str], interrupt: &Interrupt) -> Walked {
     let mut walked = Walked::default();
-    let entries = WalkDir::new(root)
+    let entries = WalkDir::new(start)
         .min_depth(1)
         .into_iter()
         .filter_entry(|entry| entry.depth() != 1 || entry.file_name() != STATE_DIR);

@@ -1,4 +1,4 @@
-//! `ente-verify DIR`: everything that the record knows, and what it does not know.
+//! `ente-verify DIR`: everything that the record knows, and what it does not know; with `--objects`, the same of the encrypted mirror.
 
 use std::path::Path;
 
@@ -15,25 +15,24 @@ use serde_json::json;
 use crate::book::Book;
 use crate::live::Live;
 use crate::look::{Looker, Outcome};
-use crate::plan::{self, Expected, What};
+use crate::plan::{self, Expected};
 use crate::report::{Found, Report, counted, print};
+use crate::span::{Area, Span};
 use crate::{Args, NAME, walk};
-
-/// The tools that move files about in the tree.
-pub(crate) const MOVERS: [&str; 2] = ["ente-decrypt", "ente-meta"];
 
 /// Files whose findings are recorded and printed together.
 const BATCH: usize = 4096;
 
-/// Checks the whole export.
+/// Checks the whole export, or the share of it that was asked for.
 pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     let export = Export::open(&Export::locate(args.source.dir()?, None)?)?;
     let run = run_id();
-    export.check_idle(&MOVERS, &run, args.break_lock)?;
+    let span = args.span();
+    export.check_idle(span.area.movers(), &run, args.break_lock)?;
     let mut report = Report::new(&export, Book::load(&export, &run, args.break_lock)?);
     report.book.open(&export, io)?;
     let live = Live::load(&export)?;
-    let expected = plan::whole(&live.state);
+    let expected = span.expected(&live.state);
     let totals = Totals::of(&expected);
     print(io, &begin(&export, &run).to_record())?;
 
@@ -42,6 +41,7 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     let looker = Looker::new(&export, args.quick, io.interrupt.clone(), Some(progress));
     let mut check = Check {
         quick: args.quick,
+        span,
         looker: &looker,
         live,
         report,
@@ -50,17 +50,20 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     let done = check.run(&expected, &pool(args)?, io);
     looker.finish();
     done?;
-    let mut report = check.report;
+    let Check {
+        mut report, live, ..
+    } = check;
     if io.interrupt.is_set() {
         report.book.sync()?;
         return Ok(report.exit());
     }
 
-    report.book.clear_rest();
+    report.book.clear_rest(&span);
     report.book.checked(Checked {
         run,
         when: (io.clock)(),
-        mode: if args.quick { "quick" } else { "full" }.to_owned(),
+        mode: args.mode().to_owned(),
+        subset: span.subset.map(|subset| subset.to_string()),
         files: totals.files,
         bytes: looker.bytes(),
         findings: report.total(),
@@ -71,16 +74,21 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
         io,
         &Record::new("end").with("counts", json!({ NAME: counts })),
     )?;
-    report.tell(totals.files, io);
+    if totals.files == 0 && span.area == Area::Tree {
+        report.tell_unexported(&live.state, io);
+    } else {
+        report.tell(span.area, totals.files, io);
+    }
     if report.exit() == Exit::Done {
+        let of = span.area.noun();
         io.ui.note(&format!(
             "{}, {}: {}",
-            counted(totals.files, "file"),
+            counted(totals.files, of),
             human_bytes(totals.bytes),
             if args.quick {
-                "every file is there, with its size and time"
+                format!("every {of} is there, as far as size and time tell")
             } else {
-                "every file is there and unchanged"
+                format!("every {of} is there and unchanged")
             },
         ));
     }
@@ -108,9 +116,7 @@ impl Totals {
     fn of(expected: &[Expected]) -> Self {
         let written = || expected.iter().filter(|it| it.written.is_some());
         Self {
-            files: written()
-                .filter(|it| it.subject.what == What::Content)
-                .count() as u64,
+            files: written().filter(|it| it.subject.what.is_file()).count() as u64,
             bytes: written()
                 .filter_map(|it| it.written.as_ref())
                 .map(|it| it.size)
@@ -121,6 +127,7 @@ impl Totals {
 
 struct Check<'a> {
     quick: bool,
+    span: Span,
     looker: &'a Looker,
     live: Live,
     report: Report<'a>,
@@ -190,31 +197,40 @@ impl Check<'_> {
 
     /// Looks once more, by the facts as they are now: a run that began meanwhile moves files, which is no difference.
     fn again(&mut self, found: &[Found], io: &mut Io) -> Result<Vec<Found>, Failure> {
-        let mut expected = Vec::new();
-        for of in found.iter().filter_map(|it| it.subject.as_ref()) {
-            let now = plan::of_key(&self.live.state, (of.collection, of.file));
-            expected.extend(
-                now.into_iter()
-                    .filter(|it| (it.subject.part, it.subject.what) == (of.part, of.what)),
-            );
-        }
-        plan::sort(&mut expected);
-        expected.dedup();
+        let subjects = found.iter().filter_map(|it| it.subject.as_ref());
+        let expected = self.span.again(&self.live.state, subjects);
         let outcomes = expected.iter().map(|it| self.looker.check(it)).collect();
         self.found(&expected, outcomes, io)
     }
 
     fn extras(&mut self, expected: &[Expected], io: &mut Io) -> Result<(), Failure> {
         let root = self.report.export.dir();
-        let walked = walk::extras(root, &plan::paths(expected), &io.interrupt);
+        let start = match self.span.area {
+            Area::Tree => root.to_owned(),
+            Area::Objects => self.report.export.state_path("objects"),
+        };
+        if !start.is_dir() {
+            return Ok(());
+        }
+        let whole = Span {
+            subset: None,
+            ..self.span
+        };
+        // A share of the files says nothing of what the others are called.
+        let all = match self.span.subset {
+            Some(_) => &whole.expected(&self.live.state),
+            None => expected,
+        };
+        let walked = walk::extras(root, &start, &plan::paths(all), &io.interrupt);
         for error in walked.unreadable {
             let path = error.path().unwrap_or(Path::new("")).to_owned();
             let path = path.strip_prefix(root).unwrap_or(&path);
             self.report.unreadable(None, path, &error, io)?;
         }
         let mut extras = walked.extras;
+        extras.retain(|path| self.span.has_path(path));
         if !extras.is_empty() && self.has_grown()? {
-            let now = plan::whole(&self.live.state);
+            let now = whole.expected(&self.live.state);
             let known = plan::paths(&now);
             extras.retain(|path| !walk::is_known(path, &known));
         }

@@ -199,6 +199,11 @@ fn cron(home: &Home, blocks: &[String]) -> Result {
         let said = home.need(&format!("{path}\n{job}"), "")?;
         wanted(said.is_empty(), &format!("`{job}` is not silent: {said}"))?;
     }
+    let share = blocks[2].trim().split_once("* * *");
+    let (_, share) = share.ok_or("no share of the export is read a night")?;
+    // cron takes the backslashes away.
+    let said = home.need(&share.replace("\\%", "%"), "")?;
+    wanted(said.is_empty(), &format!("`{share}` is not silent: {said}"))?;
     let mail = home.path("mail");
     home.need(mailing, "")?;
     wanted(!mail.exists(), "a mail although all is well")?;

@@ -445,16 +445,19 @@ pub struct Finding {
     /// Index of the part.
     #[serde(default)]
     pub part: usize,
-    /// `sidecar` where it is about the part's sidecar; empty where it is about its content.
+    /// `sidecar` where it is about the part's sidecar, `object` where about an encrypted object; empty where it is about the part's content.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub what: String,
+    /// Content version of the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
     /// The path of an `extra` file.
     #[serde(default, with = "path", skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// `missing`, `damaged`, `modified`, `sidecar-edited`, `extra` or `not-exported`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub class: String,
-    /// [`Placement::n`] or [`Sidecar::n`] when it was found.
+    /// [`Placement::n`], [`Sidecar::n`] or [`Object::fetch`] when it was found.
     #[serde(default)]
     pub n: u32,
     /// When, in microseconds.
@@ -473,9 +476,12 @@ pub struct Checked {
     /// When it ended, in microseconds.
     #[serde(default)]
     pub when: i64,
-    /// How it looked: `full` or `quick`.
+    /// How it looked: `full`, `quick` or `objects`.
     #[serde(default)]
     pub mode: String,
+    /// The share of the export that it looked at, as `3/30`; absent for all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subset: Option<String>,
     /// Files looked at.
     #[serde(default)]
     pub files: u64,

@@ -125,6 +125,11 @@ impl PullState {
         }
     }
 
+    /// Objects stay when their plaintext is safe: the setting `objects`.
+    pub fn keeps_objects(&self) -> bool {
+        self.settings.get("objects").map(String::as_str) == Some("keep")
+    }
+
     /// The files of one collection, by file ID.
     pub fn files_in(&self, collection: i64) -> impl Iterator<Item = &File> {
         self.files
@@ -276,6 +281,8 @@ pub struct VerifyState {
     pub findings: BTreeMap<PartKey, Finding>,
     /// Findings about sidecars; whether one still holds depends on [`Sidecar::n`]: see [`State::sidecar_lost`].
     pub sidecars: BTreeMap<PartKey, Finding>,
+    /// Findings about objects; whether one still holds depends on [`Object::fetch`]: see [`State::object`].
+    pub objects: BTreeMap<ContentKey, Finding>,
     /// Findings about paths that the manifest does not know.
     pub extras: BTreeMap<PathBuf, Finding>,
     /// The last finished run.
@@ -307,16 +314,15 @@ impl VerifyState {
                 }
                 None => {
                     let key = (finding.collection, finding.file, finding.part);
-                    let findings = match finding.what.as_str() {
-                        "" => &mut self.findings,
-                        "sidecar" => &mut self.sidecars,
-                        _ => return,
-                    };
-                    if finding.gone {
-                        findings.remove(&key)
-                    } else {
-                        findings.insert(key, finding)
-                    };
+                    match finding.what.as_str() {
+                        "" => settle(&mut self.findings, key, finding),
+                        "sidecar" => settle(&mut self.sidecars, key, finding),
+                        "object" => {
+                            let version = finding.version.unwrap_or_default();
+                            settle(&mut self.objects, (finding.file, version), finding);
+                        }
+                        _ => {}
+                    }
                 }
             },
             VerifyFact::Checked(checked) => self.checked = Some(checked),
@@ -324,6 +330,20 @@ impl VerifyState {
                 self.pruned.insert(pruned.path);
             }
         }
+    }
+}
+
+/// The finding says that content is lost.
+fn is_broken(finding: &Finding) -> bool {
+    matches!(finding.class.as_str(), "missing" | "damaged")
+}
+
+/// Lets a finding stand, or no longer.
+fn settle<K: Ord>(findings: &mut BTreeMap<K, Finding>, key: K, finding: Finding) {
+    if finding.gone {
+        findings.remove(&key);
+    } else {
+        findings.insert(key, finding);
     }
 }
 
@@ -354,19 +374,27 @@ impl State {
         })
     }
 
-    /// The object of this content, if it lies under `objects/` as far as the facts tell.
-    pub fn object(&self, key: ContentKey) -> Option<&Object> {
+    /// The object of this content, if it lies under `objects/` as far as the facts tell, whatever became of its bytes since.
+    pub fn stored(&self, key: ContentKey) -> Option<&Object> {
         let object = self.pull.objects.get(&key)?;
         let dropped = self.decrypt.dropped.get(&key).copied().unwrap_or(0);
         (dropped < object.fetch).then_some(object)
+    }
+
+    /// The object of this content, if it is at hand: stored, and not found missing or damaged since.
+    pub fn object(&self, key: ContentKey) -> Option<&Object> {
+        let finding = self.verify.objects.get(&key);
+        let is_broken = |object: &Object| {
+            finding.is_some_and(|finding| finding.n == object.fetch && is_broken(finding))
+        };
+        self.stored(key).filter(|object| !is_broken(object))
     }
 
     /// A part that `ente-verify` found missing or damaged and that was not written again since.
     pub fn broken(&self, key: PlacementKey, part: usize) -> Option<&Finding> {
         let finding = self.verify.findings.get(&(key.0, key.1, part))?;
         let placement = self.decrypt.placements.get(&key)?;
-        (finding.n == placement.n && matches!(finding.class.as_str(), "missing" | "damaged"))
-            .then_some(finding)
+        (finding.n == placement.n && is_broken(finding)).then_some(finding)
     }
 
     /// A sidecar that `ente-verify` did not find and that was not written again since: `ente-meta` writes it anew.
@@ -501,6 +529,41 @@ mod tests {
         assert!(state.object(key).is_none());
         state.pull.apply(object(2));
         assert!(state.object(key).is_some());
+    }
+
+    #[test]
+    fn a_lost_object_is_stored_but_not_at_hand_until_it_is_fetched_again() {
+        let key = (7, version(1));
+        let object = |fetch| {
+            PullFact::Object(Object {
+                id: 7,
+                version: version(1),
+                fetch,
+                ..Object::default()
+            })
+        };
+        for class in ["missing", "damaged"] {
+            let mut state = State::default();
+            state.pull.apply(object(1));
+            let finding = |gone| {
+                VerifyFact::Finding(Finding {
+                    file: 7,
+                    version: Some(version(1)),
+                    what: "object".into(),
+                    class: class.into(),
+                    n: 1,
+                    gone,
+                    ..Finding::default()
+                })
+            };
+            state.verify.apply(finding(false));
+            assert!(state.object(key).is_none() && state.stored(key).is_some());
+            state.pull.apply(object(2));
+            assert!(state.object(key).is_some());
+            state.pull.apply(object(1));
+            state.verify.apply(finding(true));
+            assert!(state.object(key).is_some());
+        }
     }
 
     #[test]

@@ -1,16 +1,13 @@
 //! The tool against exports made by hand: every class, runs again, healing, names that nobody should give.
 
-#[cfg(test)]
-mod scratch;
-
 use std::fs;
 
+use crate::scratch::{Ran, SIDECAR, Scratch, at, file, placement, version};
 use ente_common::exit::Exit;
 use ente_common::manifest::facts::{
     DecryptFact, File, Folder, Listing, MetaFact, Placement, PullFact, Verdict,
 };
 use ente_common::manifest::{Lock, State};
-use scratch::{Ran, Scratch, at, version};
 
 /// Class and path of each finding.
 fn found(ran: &Ran) -> Vec<(String, String)> {
@@ -217,7 +214,7 @@ fn an_interrupted_run_is_seen() {
         (Exit::Differences, pairs(&[("not-exported", "")]))
     );
     let export = Scratch::whole();
-    export.pull(&[PullFact::File(scratch::file(1, 4, version(4)))]);
+    export.pull(&[PullFact::File(file(1, 4, version(4)))]);
     let ran = export.verify(&[]);
     assert_eq!(found(&ran), pairs(&[("not-exported", "")]));
     assert!(
@@ -246,9 +243,7 @@ fn an_interrupted_run_is_seen() {
         cause: "a chunk does not authenticate".into(),
         ..Verdict::default()
     })]);
-    export.decrypt(&[DecryptFact::Placement(scratch::placement(
-        2, 3, "c.jpg", None,
-    ))]);
+    export.decrypt(&[DecryptFact::Placement(placement(2, 3, "c.jpg", None))]);
     let ran = export.verify(&[]);
     let findings: Vec<_> = ran.of("finding").collect();
     assert_eq!(findings[0]["path"], "Lisbon/a.jpg");
@@ -318,7 +313,7 @@ fn what_moves_on_during_a_check_is_looked_at_again() {
         there.pull(&[
             PullFact::File(File {
                 gone: true,
-                ..scratch::file(1, 2, version(2))
+                ..file(1, 2, version(2))
             }),
             PullFact::Listing(Listing::default()),
         ]);
@@ -336,7 +331,7 @@ fn checksums_come_from_the_record_alone() {
     let ran = export.verify(&["--sums"]);
     assert_eq!(ran.exit, Exit::Done);
     let hash = |content: &[u8]| blake3::hash(content).to_hex().to_string();
-    let sidecar = hash(scratch::SIDECAR);
+    let sidecar = hash(SIDECAR);
     let expected = [
         (hash(b"first"), "Lisbon/a.jpg"),
         (hash(b"second"), "Lisbon/b.jpg"),

@@ -11,9 +11,10 @@ use ente_common::cli::{Interrupt, Io, Tool as _};
 use ente_common::disk::{mtime_us, system_time};
 use ente_common::exit::Exit;
 use ente_common::id::Version;
-use ente_common::layout::join;
+use ente_common::layout::{join, object};
 use ente_common::manifest::facts::{
-    Collection, DecryptFact, File, Folder, Listing, MetaFact, Part, Placement, PullFact, Sidecar,
+    Collection, DecryptFact, File, Folder, Listing, MetaFact, Object, Part, Placement, PullFact,
+    Sidecar,
 };
 use ente_common::manifest::journal::Facts;
 use ente_common::manifest::{Account, Export, Journal, State};
@@ -196,6 +197,22 @@ impl Scratch {
             n,
             ..Sidecar::default()
         })]);
+    }
+
+    /// A stored object and the fact that it was fetched for the `fetch`th time; tells its path.
+    pub(crate) fn object(&self, id: i64, content: &[u8], fetch: u32) -> String {
+        let version = version(id as u8);
+        let path = format!(".ente/{}", object(id, version));
+        self.put(&path, content);
+        self.pull(&[PullFact::Object(Object {
+            id,
+            version,
+            size: content.len() as u64,
+            blake3: blake3::hash(content).to_hex().to_string(),
+            fetch,
+            ..Object::default()
+        })]);
+        path
     }
 
     /// Flips a bit and leaves size and time as they are.

@@ -1,0 +1,6 @@
+//! The tool against exports made by hand.
+#![cfg(test)]
+
+mod export;
+mod objects;
+mod scratch;
