@@ -3,6 +3,7 @@
 
 mod golden;
 mod history;
+mod lessons;
 mod login;
 mod mirror;
 mod problems;

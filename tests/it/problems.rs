@@ -59,7 +59,10 @@ fn a_damaged_object_a_missing_one_and_an_unreadable_record_leave_the_others_alon
     ];
     let files = tree(&machine.export);
     for path in missing {
-        assert!(!files.contains_key(path), "`{path}` is not to be exported");
+        let (album, name) = path.split_once('/').unwrap();
+        for path in [path, &format!("{album}/metadata/{name}.json")] {
+            assert!(!files.contains_key(path), "`{path}` is not to be exported");
+        }
     }
 
     // The damaged one is fetched once more, the missing one is asked for again, nothing else.

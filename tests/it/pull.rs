@@ -364,6 +364,15 @@ fn what_is_not_the_listed_object_is_never_stored() {
         expected.map(|(id, class)| (id, class.to_owned())).into()
     );
     assert_eq!(objects(&machine).len(), FILES - 5);
+    let requests = museum.requests();
+    let refused = requests
+        .iter()
+        .filter(|request| request.path.ends_with("/download/104"));
+    assert_eq!(
+        refused.count(),
+        1,
+        "what was refused for good is not asked again"
+    );
     assert!(
         !failed.stdout.contains("X-Amz-Signature") && !failed.stderr.contains("X-Amz-Signature")
     );

@@ -233,6 +233,8 @@ mod tests {
                 [Some(2), Some(3)],
             ),
             (&["IMG_1.HEIC", "IMG_1.MOV"], [Some(0), Some(1)]),
+            // Only the last component counts, whatever the folders are called.
+            (&["image/video.mov", "video/image.heic"], [Some(1), Some(0)]),
             (&["image.heic"], [Some(0), None]),
             (&["image.mov"], [Some(0), None]),
             (&["notes.txt"], [None, None]),

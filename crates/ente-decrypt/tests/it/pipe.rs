@@ -184,6 +184,29 @@ fn bad_items_leave_the_others_alone_and_are_told_again() {
 }
 
 #[test]
+fn an_album_that_does_not_open_leaves_the_others_and_its_own_files_alone() {
+    let lock = |entry: &mut serde_json::Value| {
+        if entry["id"] == 14 && entry.get("collectionID").is_none() {
+            entry["encryptedKey"] = "AAAA".into();
+        }
+    };
+    let mut mirror = Mirror::new();
+    mirror.list("1-initial", lock);
+    mirror.fetch_all("1-initial");
+    let outcome = mirror.run(&[]);
+    assert_eq!(outcome.exit, Ok(Exit::Problems));
+    let tree = mirror.tree();
+    assert!(tree.contains_key("Vacation 2024/photo1.jpg"));
+    assert!(!tree.keys().any(|path| path.starts_with("Family/")));
+    mirror.list("1-initial", |_| ());
+    mirror.run(&[]).done();
+    assert_tree(&mirror, "1-initial");
+    mirror.list("1-initial", lock);
+    assert_eq!(mirror.run(&[]).exit, Ok(Exit::Problems));
+    assert_tree(&mirror, "1-initial");
+}
+
+#[test]
 fn a_round_is_whole_before_its_record_and_the_next_one_goes_on() {
     let mirror = Mirror::initial();
     let records = mirror.records("all", &[101], false);
