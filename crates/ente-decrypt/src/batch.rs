@@ -171,29 +171,34 @@ impl Tree {
         let result = self
             .make_parent(to, reached)
             .and_then(|()| disk::rename_new(parked, to));
-        match result {
-            Ok(()) => Ok(()),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                let path = to.strip_prefix(self.export.dir()).unwrap_or(to);
-                self.problems.push(Problem {
-                    class: "occupied".into(),
-                    path: Some(path.display().to_string()),
-                    cause: "something came to lie there while this run was writing".into(),
-                    hint: "run the same command again".into(),
-                    ..problem()
-                });
-                Ok(())
+        let Err(error) = result else {
+            return Ok(());
+        };
+        let (class, cause, hint) = match error.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => (
+                "occupied",
+                "something came to lie there while this run was writing",
+                "run the same command again",
+            ),
+            io::ErrorKind::CrossesDevices => (
+                "io",
+                "its folder is on another file system than the rest of the export",
+                "keep the export on one file system, then run the same command again",
+            ),
+            _ => {
+                let what = format!("cannot write `{}`", to.display());
+                return Err(Failure::disk(what, &error));
             }
-            Err(error) => Err(Failure::disk(
-                format!("cannot write `{}`", to.display()),
-                &error,
-            )),
-        }
+        };
+        let path = to.strip_prefix(self.export.dir()).unwrap_or(to);
+        self.problems.push(Problem {
+            class: class.into(),
+            path: Some(path.display().to_string()),
+            cause: cause.into(),
+            hint: hint.into(),
+            ..problem()
+        });
+        Ok(())
     }
 
     /// Makes the folder that a file goes to, without passing through links, and notes what has to be synced.

@@ -147,7 +147,7 @@ impl Tree {
             match self.park(batch, &from, name) {
                 Ok(parked) => parts.push((part.clone(), parked)),
                 Err(error) => {
-                    self.cannot_move(step.key, &from.display().to_string(), &error);
+                    self.cannot_move(step.key, &from, &error);
                     // A live photo moves whole or not at all.
                     for (part, parked) in parts {
                         let _ = disk::rename_new(&parked, &self.path(&folder, &part.name));
@@ -182,12 +182,13 @@ impl Tree {
         })
     }
 
-    fn cannot_move(&mut self, key: PlacementKey, path: &str, error: &std::io::Error) {
+    fn cannot_move(&mut self, key: PlacementKey, path: &Path, error: &std::io::Error) {
+        let path = path.strip_prefix(self.export.dir()).unwrap_or(path);
         self.problems.push(Problem {
             class: "io".into(),
             file: Some(key.1),
             collection: Some(key.0),
-            path: Some(path.to_owned()),
+            path: Some(path.display().to_string()),
             cause: error.to_string(),
             hint: "see who may write there, then run the same command again".into(),
             ..problem()
@@ -220,7 +221,7 @@ impl Tree {
                     let reason = if is_damaged { "damaged" } else { reason };
                     if let Err(error) = self.part_out(batch, placement, index, reason, removed) {
                         let path = format!("{folder}/{}", part.name);
-                        self.cannot_move(key, &path, &error);
+                        self.cannot_move(key, path.as_ref(), &error);
                         return false;
                     }
                 }
@@ -295,7 +296,7 @@ impl Tree {
             let parked = match self.park(batch, &from, parked) {
                 Ok(parked) => parked,
                 Err(error) => {
-                    self.cannot_move(restore.to, &from.display().to_string(), &error);
+                    self.cannot_move(restore.to, &from, &error);
                     return None;
                 }
             };
@@ -380,7 +381,7 @@ impl Tree {
         }
         for rename in whole {
             if let Err(error) = self.park_folder(batch, rename.collection, &rename.from) {
-                self.cannot_move((rename.collection, 0), &rename.from, &error);
+                self.cannot_move((rename.collection, 0), rename.from.as_ref(), &error);
                 facts.remove(&rename.collection);
             }
             // It may have lost its last file just now.
