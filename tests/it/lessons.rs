@@ -228,3 +228,37 @@ fn names_that_others_stumble_over_come_and_go_like_any_other() {
         ["Anchor/anchor.jpg", "Anchor/metadata/anchor.jpg.json"]
     );
 }
+
+/// D26, G13, G15, R6, R14: a value that somebody cannot write ends the run after the file is in its place.
+#[test]
+fn metadata_of_any_sort_stops_nothing() {
+    let odd = [
+        // Year 20000; before all years; before 1970 by less than a second.
+        json!({"creationTime": 568_971_820_800_000_000_i64}),
+        json!({"creationTime": i64::MIN, "modificationTime": i64::MAX}),
+        json!({"creationTime": -1}),
+        json!({"creationTime": 1.6e15, "modificationTime": "1600000000000000.5"}),
+        json!({"creationTime": null, "modificationTime": null, "title": null, "fileType": null}),
+        json!({"title": 7, "fileType": 9, "latitude": null, "longitude": "x"}),
+        json!({"hash": [], "duration": "long", "subType": {}, "deviceFolder": 3}),
+    ];
+    let (museum, machine, ids) = account(|live| {
+        let album = live.create_album("Trip");
+        let upload = |metadata: &serde_json::Value| {
+            let metadata = metadata.as_object().unwrap().clone();
+            let file = photo("a.jpg", 1);
+            live.upload(album, NewFile { metadata, ..file })
+        };
+        odd.iter().map(upload).collect::<BTreeSet<i64>>()
+    });
+    expect_all(&machine.pipeline(), 0);
+    assert_eq!(museum.fetched_objects(), ids);
+    let files = tree(&machine.export);
+    assert_eq!(files.len(), 2 * odd.len(), "{:?}", files.keys());
+    assert_eq!(files["Trip/a_2.jpg"].mtime_s, -1);
+    let _ = machine.run(&["ente-verify", machine.dir()]).expect(0);
+    museum.reset_log();
+    expect_all(&machine.pipeline(), 0);
+    assert_eq!(museum.fetched_objects(), BTreeSet::new());
+    assert_same(&tree(&machine.export), &files);
+}

@@ -54,6 +54,7 @@ pub(crate) fn run() -> Result {
         findings.extend(layers::purity(source));
     }
     findings.extend(text::forgotten_tests(&sources));
+    findings.extend(text::lost_tests(&sources));
     findings.extend(layers::dependencies()?);
     for finding in &findings {
         println!("{finding}");

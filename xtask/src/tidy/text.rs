@@ -1,5 +1,6 @@
 //! What stands in the files: sizes, links, words, and places that exist on one machine only.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::Finding;
@@ -154,6 +155,32 @@ pub(super) fn forgotten_tests(sources: &[Source]) -> Vec<Finding> {
         .collect()
 }
 
+/// Tests that a table of a page names in its last column, `shown by`, and that nobody wrote.
+pub(super) fn lost_tests(sources: &[Source]) -> Vec<Finding> {
+    let code = sources.iter().filter(|source| source.path.ends_with(".rs"));
+    let functions: HashSet<&str> = code
+        .flat_map(|source| source.text.split("fn ").skip(1))
+        .filter_map(|rest| Some(rest.split_once('(')?.0))
+        .collect();
+    let is_name = |text: &str| {
+        text.contains('_') && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    let mut findings = Vec::new();
+    for page in sources.iter().filter(|source| source.path.ends_with(".md")) {
+        let mut is_shown = false;
+        for (index, line) in page.text.lines().enumerate() {
+            let cell = line.trim_end_matches('|').rsplit('|').next();
+            let cell = cell.unwrap_or_default().trim();
+            is_shown = line.starts_with('|') && (is_shown || cell == "shown by");
+            let named = cell.split('`').skip(1).step_by(2).filter(|_| is_shown);
+            for name in named.filter(|name| is_name(name) && !functions.contains(name)) {
+                findings.push(Finding::new(page, index + 1, format!("no test `{name}`")));
+            }
+        }
+    }
+    findings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,5 +214,13 @@ mod tests {
         ];
         let forgotten: Vec<_> = forgotten_tests(&it).into_iter().map(|f| f.path).collect();
         assert_eq!(forgotten, ["tests/it/b.rs"]);
+        let table =
+            "| # | shown by |\n| - | - |\n| `not_here` | `a_b`, `cargo x`, `c_d` |\n\n`e_f`\n";
+        let shown = [
+            source("docs/a.md", table),
+            source("tests/it/a.rs", "fn a_b() {}\n"),
+        ];
+        let lost: Vec<_> = lost_tests(&shown).into_iter().map(|f| f.what).collect();
+        assert_eq!(lost, ["no test `c_d`"]);
     }
 }
