@@ -9,6 +9,7 @@ mod mirror;
 mod problems;
 mod pull;
 mod shell;
+mod tls;
 mod user_files;
 mod verify;
 
