@@ -48,7 +48,8 @@ pub struct Step {
     pub key: PlacementKey,
     /// What becomes of its files.
     pub fate: Fate,
-    /// The modification time to set, where it changes.
+    /// The modification time to set, where it changes. A file that leaves may bear it already: placements can share one file on disk, and another
+    /// one was dated anew.
     pub mtime: Option<i64>,
 }
 
@@ -227,6 +228,14 @@ pub fn structure(state: &State, desired: &Desired, settings: &Settings) -> Struc
             steps.extend(stay(desired, settings, key, placement));
         }
     }
+    let others: HashMap<i64, PlacementKey> = match ended.is_empty() {
+        true => HashMap::new(),
+        false => {
+            let live = state.pull.files.keys();
+            let of_ended = live.filter(|key| ended.contains_key(&key.1));
+            of_ended.map(|key| (key.1, *key)).collect()
+        }
+    };
     let moves = moves(state, desired, &ended);
     let served: HashSet<PlacementKey> = moves.values().copied().collect();
     for key in ended.into_values().flatten() {
@@ -238,12 +247,12 @@ pub fn structure(state: &State, desired: &Desired, settings: &Settings) -> Struc
             }
             None => Fate::Remove,
         };
-        let mtime = match fate {
-            Fate::Move(to) => desired
-                .name(state, to)
-                .and_then(|name| redate(&name, placement, settings)),
-            _ => None,
+        let home = match fate {
+            Fate::Move(to) => Some(to),
+            _ => others.get(&key.1).copied(),
         };
+        let name = home.and_then(|home| desired.name(state, home));
+        let mtime = name.and_then(|name| redate(&name, placement, settings));
         steps.push(Step { key, fate, mtime });
     }
     let restores = restores(state, desired, &served);

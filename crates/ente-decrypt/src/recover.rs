@@ -10,7 +10,7 @@ use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::id::Version;
 use ente_common::manifest::facts::{Part, Placement};
-use ente_common::manifest::{Export, PlacementKey};
+use ente_common::manifest::{Export, Lock, PlacementKey};
 use ente_common::record::Problem;
 
 use crate::batch::Batch;
@@ -83,9 +83,9 @@ fn left(export: &Export) -> Vec<Left> {
     left
 }
 
-/// A killed run left something to recover.
+/// A killed run left something to recover, or folders that it would have removed.
 pub fn is_needed(export: &Export) -> bool {
-    !left(export).is_empty()
+    !left(export).is_empty() || Lock::is_left(&export.state_dir(), crate::NAME)
 }
 
 impl Tree {
@@ -120,7 +120,11 @@ impl Tree {
             let looks = self.looks(&placement, None);
             self.let_go(&mut batch, &placement, &looks, "replaced");
         }
-        self.commit(batch)
+        self.commit(batch)?;
+        for folder in self.state.decrypt.folders.values() {
+            self.drop_if_empty(&folder.name);
+        }
+        Ok(())
     }
 
     /// Something of the user's lies where this part is recorded.
@@ -166,6 +170,14 @@ impl Tree {
         // It has no place any more: what replaced it is there, or it was to be deleted.
         let (metadata, blake3) = measure(&path).map_err(|error| cannot(&path, &error))?;
         let recorded = self.placement(part.key);
+        if self
+            .recorded(part.key, part)
+            .is_some_and(|part| part.blake3 == blake3)
+            && self.looks(&recorded, None).get(part.index) == Some(&Look::Ours)
+        {
+            // It was to be shared in another way, and is.
+            return remove(&path);
+        }
         let name = match recorded.parts.get(part.index) {
             Some(part) => part.name.clone(),
             None => format!("{}-{}", part.key.1, part.version),

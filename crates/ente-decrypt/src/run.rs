@@ -364,11 +364,11 @@ impl<'a> Run<'a> {
         }
         let export = &self.tree.export;
         let now = (self.io.clock)();
+        let has_left = recover::is_needed(export);
         let lock = export.lock(NAME, &self.run, now, self.args.break_lock)?;
         private_dir(&export.state_path("partial"))
             .map_err(|error| Failure::disk("cannot make `.ente/partial`", &error))?;
         let is_stale = journal_bytes(export) != self.read_bytes;
-        let has_left = recover::is_needed(export);
         let journal = Journal::open(&export.state_dir(), "decrypt")?;
         self.tree.begin_writing(journal, lock);
         if is_stale {

@@ -213,10 +213,15 @@ fn relocate(
     }
     for folder in &touched {
         let path = layout::join(&dir, folder);
-        // Removes the `metadata` folder that was emptied; anything else in it keeps it.
-        if !(folder.ends_with("/metadata") && fs::remove_dir(&path).is_ok()) {
-            disk::sync_dir(&path)
-                .map_err(|error| Failure::disk(format!("cannot sync `{folder}`"), &error))?;
+        // Removes the `metadata` folder that was emptied, unless a killed run did; anything else in it keeps it.
+        if folder.ends_with("/metadata") && fs::remove_dir(&path).is_ok() {
+            continue;
+        }
+        match disk::sync_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Failure::disk(format!("cannot sync `{folder}`"), &error));
+            }
+            _ => {}
         }
     }
     writer.record(state, gone)?;

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use ente_common::disk;
 use ente_common::exit::{Exit, Failure};
@@ -181,12 +182,8 @@ impl Writer {
         // Side by side: freeing the file that is replaced takes some file systems milliseconds.
         let results: Vec<Result<(), (bool, io::Error)>> = self.hold(state)?.pool.install(|| {
             let place = |file: &Whole<'_>| {
-                let path = layout::join(&dir, &file.path);
-                let placed = match file.replaces {
-                    true => fs::rename(&file.temporary, &path),
-                    false => disk::rename_new(&file.temporary, &path),
-                };
-                placed.map_err(|error| (file.is_second, error))
+                let named = give_name(&dir, file);
+                named.map_err(|error| (file.is_second, error))
             };
             let all = |step: &Step<'_>| step.files.iter().try_for_each(place);
             steps.par_iter().map(all).collect()
@@ -230,5 +227,42 @@ impl Writer {
                 .map_err(|error| Failure::disk(format!("cannot sync `{folder}`"), &error))?;
         }
         Ok(untrue)
+    }
+}
+
+/// Gives a file its final name. `ente-decrypt`, at work beside us in a pipe, may have removed the folder again because it was empty.
+fn give_name(dir: &Path, file: &Whole<'_>) -> io::Result<()> {
+    let path = layout::join(dir, &file.path);
+    let rename = || match file.replaces {
+        true => fs::rename(&file.temporary, &path),
+        false => disk::rename_new(&file.temporary, &path),
+    };
+    match rename() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            disk::make_dir_below(dir, parent(&file.path))?;
+            rename()
+        }
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_removed_meanwhile_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let temporary = dir.path().join("meta-1-2-0");
+        fs::write(&temporary, "{}").unwrap();
+        let file = Whole {
+            path: "Album/metadata/a.jpg.json".to_owned(),
+            temporary,
+            bytes: b"{}",
+            replaces: false,
+            is_second: false,
+        };
+        give_name(dir.path(), &file).unwrap();
+        assert!(dir.path().join("Album/metadata/a.jpg.json").is_file());
     }
 }

@@ -185,8 +185,8 @@ impl Store {
 
     /// Puts an object that nobody wants into the trash, or removes it where `trash` names none.
     ///
-    /// The fact comes first: after a kill between the two, a file too many lies in `objects/`; the other way round the manifest would
-    /// promise one that is not there.
+    /// The fact comes last: after a kill between the two, the next run finds the object still unwanted and records what was done. The other way
+    /// round, a file that no fact counts on would lie in `objects/` for ever.
     pub(crate) fn retire(
         &mut self,
         state: &mut State,
@@ -195,15 +195,8 @@ impl Store {
     ) -> Result<(), Failure> {
         let place = layout::object(object.id, object.version);
         let trashed = trash.map(|date| format!("{date}/{place}"));
-        let fact = Object {
-            gone: true,
-            trashed: trashed.clone(),
-            ..object.clone()
-        };
-        self.note(state, PullFact::Object(fact));
-        self.flush()?;
         let from = self.path(&place);
-        let done = match trashed {
+        let done = match &trashed {
             None => fs::remove_file(&from),
             Some(path) => {
                 let to = self.path(&format!("trash/{path}"));
@@ -213,10 +206,17 @@ impl Store {
         };
         match done {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(cannot("remove", &from, &error))
+                return Err(cannot("remove", &from, &error));
             }
-            _ => Ok(()),
+            _ => {}
         }
+        let fact = Object {
+            gone: true,
+            trashed,
+            ..object.clone()
+        };
+        self.note(state, PullFact::Object(fact));
+        self.flush()
     }
 
     /// Brings an object back from the trash; `false` if it is no longer there.

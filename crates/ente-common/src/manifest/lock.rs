@@ -61,7 +61,7 @@ impl Lock {
         now_us: i64,
         break_foreign: bool,
     ) -> Result<Self, LockError> {
-        let path = state_dir.join(format!("{}.lock", tool.trim_start_matches("ente-")));
+        let path = path_of(state_dir, tool);
         let io = |source| LockError::Io {
             path: path.clone(),
             source,
@@ -110,10 +110,15 @@ impl Lock {
         }
     }
 
+    /// A run of `tool` was killed while it held the lock, and none took it since.
+    pub fn is_left(state_dir: &Path, tool: &str) -> bool {
+        let holder = read(&path_of(state_dir, tool)).ok().flatten();
+        holder.is_some_and(|holder| holder.is_dead())
+    }
+
     /// Who holds the lock of `tool`, if a living process does.
     pub fn holder(state_dir: &Path, tool: &str) -> Option<Holder> {
-        let path = state_dir.join(format!("{}.lock", tool.trim_start_matches("ente-")));
-        read(&path)
+        read(&path_of(state_dir, tool))
             .ok()
             .flatten()
             .filter(|holder| !holder.is_dead())
@@ -125,6 +130,10 @@ impl Drop for Lock {
         // Best effort: the next run takes over the lock of a dead process.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+fn path_of(state_dir: &Path, tool: &str) -> PathBuf {
+    state_dir.join(format!("{}.lock", tool.trim_start_matches("ente-")))
 }
 
 fn read(path: &Path) -> io::Result<Option<Holder>> {
@@ -200,6 +209,7 @@ mod tests {
             Lock::take(dir.path(), "ente-decrypt", "run2", 0, false).is_ok(),
             "another tool has a lock of its own"
         );
+        assert!(!Lock::is_left(dir.path(), "ente-pull"));
         drop(lock);
         let dead = Holder {
             tool: "ente-pull".into(),
@@ -215,7 +225,11 @@ mod tests {
         )
         .unwrap();
         #[cfg(target_os = "linux")]
-        drop(Lock::take(dir.path(), "ente-pull", "run3", 0, false).unwrap());
+        {
+            assert!(Lock::is_left(dir.path(), "ente-pull"));
+            drop(Lock::take(dir.path(), "ente-pull", "run3", 0, false).unwrap());
+            assert!(!Lock::is_left(dir.path(), "ente-pull"));
+        }
         let foreign = Holder {
             host: "elsewhere".into(),
             ..dead
