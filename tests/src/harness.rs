@@ -435,7 +435,11 @@ pub fn folded(dir: &Path) -> BTreeMap<String, Value> {
         let Ok(text) = fs::read_to_string(dir.join(format!(".ente/{file}.jsonl"))) else {
             continue;
         };
-        for line in text.lines().skip(1) {
+        // A last line that was torn by a kill does not count.
+        let lines = text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        for line in lines.skip(1) {
             let mut fact: Map<String, Value> =
                 serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
             let kind = fact["fact"].as_str().expect("a fact has a kind").to_owned();

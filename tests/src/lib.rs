@@ -6,6 +6,7 @@
 //! as processes and reads what they left by the pages of `docs/formats` alone. [`history`] makes things happen to an
 //! account at random, and knows what an export has to hold afterwards.
 
+pub mod crash;
 pub mod harness;
 pub mod history;
 pub mod library;

@@ -1,6 +1,6 @@
 //! All automation of the workspace: `cargo xtask COMMAND`.
 //!
-//! Each command is a module. Nothing here needs a shell, and only `interop` needs programs that Rust does not bring.
+//! Each command is a module. Nothing here needs a shell, and only `interop` and `crash` need programs that Rust does not bring.
 
 #![expect(
     clippy::print_stdout,
@@ -37,6 +37,15 @@ enum Command {
     Serve(serve::Args),
     /// Show what the tools do, on an account made up for it
     Demo(demo::Args),
+    /// Kill the tools wherever they change something on disk, and see that the next run makes it good; needs strace
+    Crash(DriverArgs),
+}
+
+/// What is handed on to a driver of the tests; `-- --help` tells what it takes
+#[derive(clap::Args)]
+struct DriverArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -46,6 +55,7 @@ fn main() -> ExitCode {
         Command::Interop => interop::run(),
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Crash(driver) => run::driver("ente-crash", &driver.args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

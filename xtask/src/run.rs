@@ -51,6 +51,28 @@ pub(crate) fn run(command: &mut Command) -> Result {
     Err(format!("`{}` failed ({status})", line(command)).into())
 }
 
+/// Builds the long-running drivers of the tests, and what they drive, and runs one of them.
+pub(crate) fn driver(name: &str, args: &[String]) -> Result {
+    run(&mut cargo(&[
+        "build",
+        "--locked",
+        "--package",
+        "ente-tests",
+        "--bins",
+    ]))?;
+    let start = [
+        "run",
+        "--quiet",
+        "--locked",
+        "--package",
+        "ente-tests",
+        "--bin",
+        name,
+        "--",
+    ];
+    run(cargo(&start).args(args))
+}
+
 /// What the command prints, as text; fails when it does.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command

@@ -13,7 +13,7 @@ mod golden;
 mod media;
 mod model;
 mod seal;
-mod seed;
+pub(crate) mod seed;
 #[cfg(test)]
 mod tests;
 mod view;
