@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ente_tests::harness::{assert_golden, expect_all};
+use ente_tests::harness::{Machine, Outcome, assert_golden, expect_all, folded};
+use ente_tests::library::GoldenState;
+use serde_json::Value;
 
 use crate::{expected, golden};
 
@@ -66,4 +68,149 @@ fn a_damaged_mirror_heals_by_pipe_and_by_the_next_pull() {
         expect_all(&machine.pipeline(), 0);
         assert_golden(&machine.export, &expected("1-initial"));
     }
+}
+
+fn against(machine: &Machine) -> Outcome {
+    let outcomes = machine.pipe(&[
+        &["ente-pull", "--list", machine.dir()],
+        &["ente-verify", "--against", "-", machine.dir()],
+    ]);
+    assert_eq!(outcomes[0].code, 0, "{}", outcomes[0].stderr);
+    outcomes.into_iter().next_back().unwrap()
+}
+
+#[test]
+fn an_export_is_held_against_what_the_account_holds_now() {
+    let (museum, machine) = golden();
+    expect_all(&machine.pipeline(), 0);
+    let _ = against(&machine).expect(0);
+    museum.with_library(|library| library.switch_to(GoldenState::Changed));
+    let before = folded(&machine.export);
+    let behind = against(&machine).expect(4);
+    assert_eq!(folded(&machine.export), before, "nothing is written");
+    let findings = behind.records_of("finding");
+    let with = |class: &str, cause: &str| -> BTreeSet<i64> {
+        let is = |it: &&Value| it["class"] == class && it["cause"].as_str().unwrap_or("") == cause;
+        findings
+            .iter()
+            .filter(is)
+            .map(|it| it["file"].as_i64().unwrap())
+            .collect()
+    };
+    assert_eq!(
+        with("not-exported", "the account holds newer content"),
+        BTreeSet::from([103])
+    );
+    assert!(with("not-exported", "").contains(&127), "{findings:?}");
+    assert!(!with("not-exported", "the account holds newer metadata").is_empty());
+    assert!(!with("extra", "the account no longer has it there").is_empty());
+
+    // What was found is what the pipe brings.
+    museum.reset_log();
+    let feed = behind.stdout.clone();
+    let pulled = machine
+        .run_with(&["ente-pull", "--only", "-", machine.dir()], &feed)
+        .expect(0);
+    assert_eq!(museum.fetched_objects(), BTreeSet::from([103, 127]));
+    let decrypted = machine
+        .run_with(&["ente-decrypt", "-"], &pulled.stdout)
+        .expect(0);
+    let _ = machine
+        .run_with(&["ente-meta", "-"], &decrypted.stdout)
+        .expect(0);
+    expect_all(&machine.pipeline(), 0);
+    let _ = against(&machine).expect(0);
+    assert_golden(&machine.export, &expected("2-changed"));
+}
+
+/// Rewrites an exported file and its fact as somebody would who wants nobody to notice.
+fn forge(machine: &Machine, path: &str, forged: &[u8], hash: Option<&str>) {
+    let file = machine.export.join(path);
+    let time = fs::metadata(&file).unwrap().modified().unwrap();
+    let old = blake3::hash(&fs::read(&file).unwrap()).to_hex();
+    fs::write(&file, forged).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+    let journal = machine.export.join(".ente/decrypt.jsonl");
+    let facts = fs::read_to_string(&journal).unwrap();
+    let facts: String = facts
+        .lines()
+        .map(|line| {
+            if !line.contains(old.as_str()) {
+                return format!("{line}\n");
+            }
+            let mut fact: Value = serde_json::from_str(line).unwrap();
+            let part = &mut fact["parts"][0];
+            part["blake3"] = blake3::hash(forged).to_hex().as_str().into();
+            part["size"] = forged.len().into();
+            if let Some(hash) = hash {
+                part["hash"] = hash.into();
+            }
+            format!("{fact}\n")
+        })
+        .collect();
+    fs::write(journal, facts).unwrap();
+}
+
+#[test]
+fn the_owners_hashes_tell_what_a_forged_record_hides() {
+    let (_museum, machine) = golden();
+    expect_all(&machine.pipeline(), 0);
+    let listed = || {
+        machine.pipe(&[
+            &["ente-pull", "--list", machine.dir()],
+            &["ente-meta", "-"],
+            &["ente-verify", "--origin", "-"],
+        ])
+    };
+    let origin = || machine.run(&["ente-verify", "--origin", machine.dir()]);
+    let counts = |outcome: &Outcome| outcome.records_of("end")[0]["counts"]["ente-verify"].clone();
+    let first = origin().expect(0);
+    let outcomes = listed();
+    expect_all(&outcomes, 0);
+    // Old clients left no hash, or only that of the archive; what is there was held against it all the same.
+    let files = outcomes[2].records_of("file");
+    let bare: usize = files
+        .iter()
+        .map(|file| {
+            let hash = file["metadata"]["hash"].as_str().unwrap_or("");
+            let is_live = file["metadata"]["type"] == "live-photo";
+            let parts = if is_live { 2 } else { 1 };
+            let is_bare = hash.is_empty() || is_live && !hash.contains(':');
+            if is_bare {
+                parts * file["placements"].as_array().unwrap().len()
+            } else {
+                0
+            }
+        })
+        .sum();
+    assert!(bare > 0);
+    assert_eq!(counts(&first)["without_hash"], bare);
+    assert_eq!(counts(&outcomes[2])["without_hash"], bare);
+    assert!(files.iter().all(|file| file["verified"] == true));
+
+    let path = "Vacation 2024/photo2.jpg";
+    forge(&machine, path, b"not what was uploaded", None);
+    let plain = machine.run(&["ente-verify", machine.dir()]).expect(0);
+    assert!(plain.records_of("finding").is_empty());
+    let found = origin().expect(4).records_of("finding");
+    assert_eq!(
+        (&found[0]["class"], &found[0]["path"]),
+        (&"damaged".into(), &path.into())
+    );
+
+    // Even a forged hash does not stand up to the account.
+    let forged =
+        "uoClP5gcTQ1qJ5e2nxL26UwhLxRoWsS3SxK7b9v/otF9h8U5Kqt5LcJS1d5FM8yVGNOKqNvxklq5I4bt1ACZIw==";
+    forge(&machine, path, b"abc", Some(forged));
+    let _ = origin().expect(0);
+    let before = folded(&machine.export);
+    let outcomes = listed();
+    assert_eq!(outcomes[2].code, 4, "{}", outcomes[2].stderr);
+    assert_eq!(outcomes[2].records_of("finding")[0]["path"], path);
+    assert_eq!(folded(&machine.export), before, "a listing writes nothing");
 }

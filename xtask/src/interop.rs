@@ -15,19 +15,22 @@ use crate::Result;
 use crate::scene::{self, Scene};
 
 /// Program, what makes it answer, where it comes from.
-const NEEDED: [(&str, &str, &str); 5] = [
+const NEEDED: [(&str, &str, &str); 6] = [
     ("jq", "--version", "apt-get install jq"),
     ("b3sum", "--version", "apt-get install b3sum"),
     ("exiftool", "-ver", "apt-get install libimage-exiftool-perl"),
     ("parallel", "--version", "apt-get install parallel"),
     ("xargs", "--version", "apt-get install findutils"),
+    ("b2sum", "--version", "apt-get install coreutils"),
 ];
 
 /// A check of what was prepared; tells how much it saw.
 type Check = fn(&Stage) -> Result<String>;
 
-const CHECKS: [(&str, Check); 7] = [
+const CHECKS: [(&str, Check); 9] = [
     ("b3sum accepts the checksum file", sums),
+    ("b3sum accepts the stored objects", objects),
+    ("b2sum agrees with the owners' hashes", origin),
     ("jq reads every fact and every record", facts),
     ("parallel works on the paths of records", paths),
     ("xargs works on the titles of records", titles),
@@ -148,6 +151,44 @@ fn sums(stage: &Stage) -> Result<String> {
         return Ok(format!("{files} files"));
     }
     Err(format!("{} sums for {files} files", sums.lines().count()).into())
+}
+
+/// What `ente-verify --objects` compares, taken from the facts without it.
+fn objects(stage: &Stage) -> Result<String> {
+    let last = "[.[] | select(.fact == \"object\")] | group_by([.id, .version]) | map(last) | .[]";
+    let path = ".ente/objects/\\(.version[:2])/\\(.id)-\\(.version)";
+    let sums = stage.ask(
+        &format!("jq -rs '{last} | select(.gone | not) | \"\\(.blake3)  {path}\"' golden/.ente/pull.jsonl"),
+        "",
+    )?;
+    fs::write(stage.path("objects"), &sums)?;
+    stage.ask("b3sum --check --quiet ../objects", "golden")?;
+    stage.ask("ente-verify --objects golden", "")?;
+    match sums.lines().count() {
+        0 => Err("there are no objects".into()),
+        count => Ok(format!("{count} objects")),
+    }
+}
+
+/// What `ente-verify --origin` compares: the hashes that records bring, against the files as b2sum sees them.
+fn origin(stage: &Stage) -> Result<String> {
+    let hash = "select(.type == \"file\") | .metadata as $it | select($it.hash) | select($it.type != \"live-photo\" or ($it.hash | contains(\":\")))";
+    let parts = ".placements[0].parts | to_entries[]";
+    let wanted = stage.ask(
+        &format!("jq -r '{hash} | {parts} | ($it.hash / \":\")[.key] + \"  \" + .value.path' ../made-up.jsonl"),
+        "made-up",
+    )?;
+    let to_base64 = "import sys, base64\nfor line in sys.stdin:\n    digest, path = line.split(None, 1)\n    print(base64.b64encode(bytes.fromhex(digest)).decode() + \"  \" + path, end=\"\")";
+    fs::write(stage.path("to_base64.py"), to_base64)?;
+    let seen = stage.ask(
+        &format!(
+            "jq -r '{hash} | {parts} | .value.path' ../made-up.jsonl | xargs -d '\\n' b2sum | {} ../to_base64.py",
+            stage.python
+        ),
+        "made-up",
+    )?;
+    stage.ask("ente-verify --origin made-up", "")?;
+    same(&seen, &wanted)
 }
 
 fn facts(stage: &Stage) -> Result<String> {

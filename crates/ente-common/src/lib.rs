@@ -15,6 +15,8 @@ pub mod wire;
 
 #[cfg(feature = "crypto")]
 pub mod crypto;
+#[cfg(feature = "digest")]
+pub mod digest;
 
 pub mod cli;
 pub mod disk;

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ente_common::cli::Interrupt;
-use ente_common::crypto::digest::ContentHash;
 use ente_common::crypto::stream::Decryptor;
+use ente_common::digest::ContentHash;
 use ente_common::disk;
-use ente_common::encoding::array_from_base64;
+use ente_common::encoding::{array_from_base64, to_base64};
 use ente_common::exit::chain;
 use ente_common::id::Version;
 use ente_common::manifest::PlacementKey;
@@ -342,6 +342,10 @@ impl Workshop {
             size: file.plain.size,
             blake3: file.plain.blake3.clone(),
             mtime: self.dated(&file.plain_path, file.job.targets[0].mtime)?,
+            hash: match matches {
+                Some(true) => to_base64(&file.plain.digest),
+                _ => String::new(),
+            },
             how: "written".into(),
         };
         Ok((made, vec![(part, file.plain_path)]))
@@ -413,6 +417,11 @@ impl Workshop {
                 size: half.size,
                 blake3: half.blake3,
                 mtime: self.dated(&half.path, file.job.targets[0].mtime)?,
+                hash: match hash {
+                    Some(ContentHash::Live { .. }) => to_base64(&half.digest),
+                    // That of the archive says nothing of a half.
+                    _ => String::new(),
+                },
                 how: "written".into(),
             };
             parts.push((part, half.path));

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use ente_common::crypto::digest::ContentHasher;
+use ente_common::digest::ContentHasher;
 use ente_common::naming;
 use zip::ZipArchive;
 use zip::result::ZipError;

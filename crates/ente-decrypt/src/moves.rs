@@ -158,6 +158,7 @@ impl Tree {
             version: placement.version,
             size: part.size,
             blake3: part.blake3.clone(),
+            hash: part.hash.clone(),
             mtime: part.mtime,
             reason: reason.to_owned(),
             gone: false,

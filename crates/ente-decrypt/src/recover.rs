@@ -188,7 +188,7 @@ impl Tree {
             size: metadata.len(),
             blake3,
             mtime: disk::mtime_us(&metadata),
-            how: String::new(),
+            ..Part::default()
         });
         let placement = Placement {
             // Nobody knows whether it is whole, so it is kept for the user, not for restoring.

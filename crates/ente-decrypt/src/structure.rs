@@ -267,6 +267,7 @@ impl Tree {
             size: trash.size,
             blake3: trash.blake3.clone(),
             mtime: trash.mtime,
+            hash: trash.hash.clone(),
             how: "restored".into(),
         };
         let gone = |trash: &Trash| {

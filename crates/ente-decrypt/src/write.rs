@@ -9,8 +9,8 @@ use std::fs::File;
 use std::io::{self, Write as _};
 
 use crossbeam_channel::bounded;
-use ente_common::crypto::digest::ContentHasher;
 use ente_common::crypto::stream::{Decryptor, ENCRYPTED_CHUNK, StreamError, read_chunk};
+use ente_common::digest::ContentHasher;
 
 /// Chunks of plaintext of one file in memory: one in each stage, and one on its way.
 const BUFFERS: usize = 4;

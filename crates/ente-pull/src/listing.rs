@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ente_common::api::{ApiError, Client, ErrorKind};
-use ente_common::manifest::facts::{self, PullFact};
+use ente_common::manifest::facts::{self, PullFact, entry_digest, short_digest};
 use ente_common::manifest::state::PullState;
 use ente_common::manifest::{Journal, JournalError, ciphertext};
 use ente_common::record::Problem;
@@ -16,7 +16,6 @@ use ente_common::wire;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use crate::problems;
 
@@ -297,7 +296,7 @@ impl Lister<'_> {
             known.map(|_| gone(id, entry.id))
         } else {
             seen.present.insert(entry.id);
-            let digest = entry_digest(text);
+            let digest = digest_of(text);
             (known.is_none_or(|known| known.digest != digest))
                 .then(|| self.file(&entry, text, digest))
         };
@@ -308,16 +307,9 @@ impl Lister<'_> {
         let mut sink = self.sink.borrow_mut();
         let (at, len) = ciphertext::append(&mut sink, self.collection.id, Some(entry.id), text);
         facts::File {
-            collection: self.collection.id,
-            id: entry.id,
-            owner: entry.owner_id,
-            version: entry.content_version(),
-            size: entry.object_size_bytes(),
-            updated: entry.updation_time,
-            digest,
             at,
             len,
-            gone: false,
+            ..facts::File::listed(entry, digest)
         }
     }
 
@@ -369,18 +361,9 @@ fn gone(collection: i64, id: i64) -> facts::File {
     }
 }
 
-fn short_digest(bytes: &[u8]) -> String {
-    blake3::hash(bytes).to_hex()[..16].to_owned()
-}
-
-/// Digest of an entry without its time, which changes with every move to and fro.
-fn entry_digest(text: &RawValue) -> String {
-    match serde_json::from_str::<Map<String, Value>>(text.get()) {
-        Ok(mut members) => {
-            // The other members keep their order.
-            members.shift_remove("updationTime");
-            short_digest(Value::Object(members).to_string().as_bytes())
-        }
+fn digest_of(text: &RawValue) -> String {
+    match serde_json::from_str(text.get()) {
+        Ok(members) => entry_digest(members),
         Err(_) => short_digest(text.get().as_bytes()),
     }
 }

@@ -53,25 +53,31 @@ pub(crate) struct Book {
     /// What this run has an answer for, or cannot have one: such findings stand.
     settled: HashSet<Key>,
     open: Option<(Lock, Journal)>,
-    /// The medium cannot be written: an export on it can still be checked.
-    unwritable: bool,
+    /// Nothing is written: the run only lists, or the medium cannot be written and the export on it can still be checked.
+    is_shut: bool,
 }
 
 impl Book {
-    pub(crate) fn load(export: &Export, run: &str, break_lock: bool) -> Result<Self, Failure> {
+    /// `writes`: findings become facts.
+    pub(crate) fn load(
+        export: &Export,
+        run: &str,
+        break_lock: bool,
+        writes: bool,
+    ) -> Result<Self, Failure> {
         Ok(Self {
             run: run.to_owned(),
             break_lock,
             standing: VerifyState::load(&export.state_dir())?,
             settled: HashSet::new(),
             open: None,
-            unwritable: false,
+            is_shut: !writes,
         })
     }
 
     /// Locks for writing, once. Where nothing can be written, says so and goes on without.
     pub(crate) fn open(&mut self, export: &Export, io: &Io) -> Result<(), Failure> {
-        if self.open.is_some() || self.unwritable {
+        if self.open.is_some() || self.is_shut {
             return Ok(());
         }
         let opened = export
@@ -84,7 +90,7 @@ impl Book {
                 self.standing = VerifyState::load(&export.state_dir())?;
             }
             Err(failure) if failure.exit == Exit::NotWritable => {
-                self.unwritable = true;
+                self.is_shut = true;
                 let what = "the findings of this run are not recorded";
                 io.ui
                     .warning(&Failure::new(failure.exit, what).cause(failure));

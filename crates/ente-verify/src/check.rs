@@ -2,7 +2,7 @@
 
 use blake3::Hash;
 
-use crate::plan::{Expected, What};
+use crate::plan::{Expected, InAccount, What};
 
 /// What kind of difference was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,8 +59,17 @@ pub(crate) enum Seen {
         /// Modification time in microseconds.
         mtime: i64,
         /// Digest of its content, if it was read.
-        blake3: Option<Hash>,
+        digest: Option<Digest>,
     },
+}
+
+/// Digest of a file that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Digest {
+    /// The one that the record holds.
+    Blake3(Hash),
+    /// The one that the owner's device left.
+    Origin([u8; 64]),
 }
 
 /// What is wrong with `expected`, given what was `seen` at its path; `None` if nothing is.
@@ -77,21 +86,25 @@ pub(crate) fn classify(expected: &Expected, seen: &Seen) -> Option<Class> {
         // Nobody edits ciphertext.
         What::Object => Class::Damaged,
     };
-    let (size, mtime, blake3) = match seen {
+    if expected.account == InAccount::Gone {
+        return (*seen != Seen::Nothing).then_some(Class::Extra);
+    }
+    let (size, mtime, digest) = match seen {
         Seen::Nothing => return Some(Class::Missing),
         Seen::Other => return Some(changed),
         Seen::File {
             size,
             mtime,
-            blake3,
-        } => (*size, *mtime, blake3),
+            digest,
+        } => (*size, *mtime, digest),
     };
-    let same_content = match blake3 {
-        Some(_) => *blake3 == written.blake3,
+    let same_content = match digest {
+        Some(Digest::Blake3(digest)) => Some(*digest) == written.blake3,
+        Some(Digest::Origin(digest)) => Some(*digest) == written.origin,
         None => size == written.size && written.mtime.is_none_or(|recorded| recorded == mtime),
     };
     if same_content {
-        expected.outdated.then_some(Class::NotExported)
+        (expected.account == InAccount::Newer).then_some(Class::NotExported)
     } else if size == written.size && written.mtime == Some(mtime) {
         Some(Class::Damaged)
     } else {
@@ -104,7 +117,7 @@ mod tests {
     use super::*;
     use crate::plan::{Subject, Written};
 
-    fn expected(what: What, outdated: bool) -> Expected {
+    fn expected(what: What, account: InAccount) -> Expected {
         Expected {
             subject: Subject {
                 collection: 1,
@@ -118,9 +131,10 @@ mod tests {
             written: Some(Written {
                 size: 3,
                 blake3: Some(blake3::hash(b"abc")),
+                origin: Some([7; 64]),
                 mtime: (what == What::Content).then_some(50),
             }),
-            outdated,
+            account,
             cause: None,
         }
     }
@@ -129,14 +143,22 @@ mod tests {
         Seen::File {
             size: content.len() as u64,
             mtime,
-            blake3: read.then(|| blake3::hash(content)),
+            digest: read.then(|| Digest::Blake3(blake3::hash(content))),
+        }
+    }
+
+    fn origin(digest: u8, mtime: i64) -> Seen {
+        Seen::File {
+            size: 3,
+            mtime,
+            digest: Some(Digest::Origin([digest; 64])),
         }
     }
 
     #[test]
     fn each_sight_has_its_class() {
         use Class::{Damaged, Missing, Modified, NotExported, SidecarEdited};
-        use What::{Content, Sidecar};
+        use What::{Content, Object, Sidecar};
         let rows = [
             (Content, Seen::Nothing, Some(Missing)),
             (Content, Seen::Other, Some(Modified)),
@@ -155,15 +177,22 @@ mod tests {
             (Sidecar, file(b"abd", 50, true), Some(SidecarEdited)),
             (Sidecar, file(b"abcd", 50, false), Some(SidecarEdited)),
             (Sidecar, file(b"abd", 50, false), None),
+            // Held against what the owner's device left.
+            (Content, origin(7, 51), None),
+            (Content, origin(8, 50), Some(Damaged)),
+            (Content, origin(8, 51), Some(Modified)),
+            (Object, file(b"abd", 51, true), Some(Damaged)),
+            (Object, file(b"ab", 51, false), Some(Damaged)),
+            (Object, Seen::Nothing, Some(Missing)),
         ];
         for (what, seen, class) in rows {
             assert_eq!(
-                classify(&expected(what, false), &seen),
+                classify(&expected(what, InAccount::Same), &seen),
                 class,
                 "{what:?} {seen:?}"
             );
         }
-        let outdated = expected(Content, true);
+        let outdated = expected(Content, InAccount::Newer);
         assert_eq!(
             classify(&outdated, &file(b"abc", 50, true)),
             Some(NotExported)
@@ -171,14 +200,22 @@ mod tests {
         assert_eq!(classify(&outdated, &Seen::Nothing), Some(Missing));
         let never = Expected {
             written: None,
-            ..expected(Content, false)
+            ..expected(Content, InAccount::Same)
         };
         assert_eq!(classify(&never, &Seen::Nothing), Some(NotExported));
+        let gone = expected(Content, InAccount::Gone);
+        for (seen, class) in [
+            (file(b"abc", 50, true), Some(Class::Extra)),
+            (file(b"abd", 50, true), Some(Class::Extra)),
+            (Seen::Nothing, None),
+        ] {
+            assert_eq!(classify(&gone, &seen), class, "{seen:?}");
+        }
     }
 
     #[test]
     fn a_digest_that_cannot_be_read_equals_nothing() {
-        let mut expected = expected(What::Content, false);
+        let mut expected = expected(What::Content, InAccount::Same);
         if let Some(written) = &mut expected.written {
             written.blake3 = None;
         }

@@ -1,7 +1,7 @@
 //! Proves the export against its own record; names what to repair. Holds no key, no token, and uses no network.
 //!
 //! `whole` checks everything, `stream` what records name. `span` is what a run looks at, by half and by share; `live` holds the manifest, `plan` and
-//! `objects` say from it what should be there, `look` sees what is, `check` tells the two apart, `walk` finds what nobody recorded. `report` makes
+//! `objects` say from it what should be there (`against` corrects that by a fresh listing), `look` sees what is, `check` tells the two apart, `walk` finds what nobody recorded. `report` makes
 //! findings of it: facts for the other tools (`book`), records for the pipe, a few lines for people. `prune` and `sums` stand alone.
 
 mod whole;
@@ -11,6 +11,7 @@ mod stream;
 mod span;
 mod subset;
 
+mod against;
 mod live;
 mod objects;
 mod plan;
@@ -31,6 +32,7 @@ use clap::Parser;
 use ente_common::cli::{Common, Io, Source, Tool};
 use ente_common::exit::{Exit, Failure};
 
+use look::How;
 use span::{Area, Span};
 use subset::Subset;
 
@@ -45,6 +47,9 @@ Examples:
                                  read a thirtieth tonight, another one tomorrow
   ente-verify --objects /srv/ente
                                  check an encrypted mirror; needs no key
+  ente-verify --origin ~/Ente    hold files against what their owners' devices uploaded
+  ente-pull --list ~/Ente | ente-verify --against - ~/Ente
+                                 is everything here that the account holds now?
   ente-verify ~/Ente | ente-pull --only - ~/Ente | ente-decrypt - | ente-meta -
                                  … and bring back what is missing or damaged
   ente-pull ~/Ente | ente-decrypt - | ente-meta - | ente-verify -
@@ -81,6 +86,23 @@ pub struct Args {
     /// Check the encrypted objects in place of the exported files
     #[arg(long, conflicts_with_all = ["prune", "sums"])]
     objects: bool,
+    /// Hold files against the hashes that their owners' devices left in the account
+    ///
+    /// They are those that the manifest holds, or that records on standard input bring fresh from the account:
+    /// `ente-pull --list DIR | ente-meta - | ente-verify --origin -`.
+    #[arg(long, conflicts_with_all = ["prune", "sums", "quick", "objects"])]
+    origin: bool,
+    /// Tell what the account holds now and the export lacks, by a listing on standard input
+    ///
+    /// Files are looked at as with `--quick`. Nothing is written.
+    #[arg(
+        long,
+        value_name = "-",
+        value_parser = ["-"],
+        hide_possible_values = true,
+        conflicts_with_all = ["prune", "sums", "quick", "objects", "origin", "subset"]
+    )]
+    against: Option<String>,
     /// Check only the I-th of N shares of the files; the same I and N always mean the same files
     #[arg(long, value_name = "I/N", conflicts_with_all = ["prune", "sums"])]
     subset: Option<Subset>,
@@ -138,6 +160,7 @@ impl Args {
             (self.prune.is_some(), "--prune"),
             (self.objects, "--objects"),
             (self.subset.is_some(), "--subset"),
+            (self.against.is_some(), "--against"),
         ];
         let given = options.into_iter().find(|(is_given, _)| *is_given);
         given.map(|(_, option)| option)
@@ -155,13 +178,23 @@ impl Args {
         }
     }
 
+    /// How closely it looks.
+    fn how(&self) -> How {
+        match (self.quick || self.against.is_some(), self.origin) {
+            (true, _) => How::Quick,
+            (_, true) => How::Origin,
+            _ => How::Record,
+        }
+    }
+
     /// How it looks, as the facts spell it.
     fn mode(&self) -> &'static str {
-        match (self.objects, self.quick) {
-            (false, false) => "full",
-            (false, true) => "quick",
-            (true, false) => "objects",
-            (true, true) => "quick-objects",
+        match (self.objects, self.how()) {
+            (false, How::Record) => "full",
+            (false, How::Quick) => "quick",
+            (false, How::Origin) => "origin",
+            (true, How::Quick) => "quick-objects",
+            (true, _) => "objects",
         }
     }
 }

@@ -7,18 +7,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use blake3::{Hash, Hasher};
 use ente_common::cli::Interrupt;
+use ente_common::digest::ContentHasher;
 use ente_common::disk::mtime_us;
 use ente_common::layout::{STATE_DIR, join};
 use ente_common::manifest::Export;
 use ente_common::ui::Progress;
 
-use crate::check::{Class, Seen, classify};
+use crate::check::{Class, Digest, Seen, classify};
 use crate::plan::{Expected, Subject, What, Written};
 
 /// Plain reads of this size keep BLAKE3 busy; maps of files that may change under us would not be safe.
 const BUFFER_BYTES: u64 = 256 << 10;
+
+/// How closely files are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// By size and time.
+    Quick,
+    /// By the digest on record.
+    Record,
+    /// By the digest that the owner's device left, where it did; else by that on record.
+    Origin,
+}
 
 /// What looking at one expectation came to.
 #[derive(Debug)]
@@ -37,7 +48,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Looker {
     root: PathBuf,
     partial: PathBuf,
-    quick: bool,
+    how: How,
     interrupt: Interrupt,
     /// Of parts and their bytes; none where records are counted instead.
     progress: Option<Progress>,
@@ -56,14 +67,14 @@ enum Ground {
 impl Looker {
     pub(crate) fn new(
         export: &Export,
-        quick: bool,
+        how: How,
         interrupt: Interrupt,
         progress: Option<Progress>,
     ) -> Self {
         Self {
             root: export.dir().to_owned(),
             partial: export.state_path("partial"),
-            quick,
+            how,
             interrupt,
             progress,
             folders: Mutex::default(),
@@ -103,6 +114,9 @@ impl Looker {
                     Class::NotExported,
                     Some("an interrupted run left it in `.ente/partial`; the next run puts it in its place".into()),
                 ),
+                Some(class @ (Class::NotExported | Class::Extra)) => {
+                    Outcome::Wrong(class, expected.cause.clone())
+                }
                 Some(class) => Outcome::Wrong(class, None),
             },
             Ok(None) => Outcome::Stopped,
@@ -134,19 +148,19 @@ impl Looker {
             return Ok(Some(Seen::Other));
         }
         let mut seen = (metadata.len(), mtime_us(&metadata), None);
-        if !self.quick && metadata.len() == written.size {
-            match self.hash(&path, written.size)? {
-                Some(hash) => seen.2 = Some(hash),
+        if self.how != How::Quick && metadata.len() == written.size {
+            match self.digest(&path, written)? {
+                Some(digest) => seen.2 = Some(digest),
                 None => return Ok(None),
             }
-        } else if let Some(progress) = self.progress.as_ref().filter(|_| !self.quick) {
+        } else if let Some(progress) = self.progress.as_ref().filter(|_| self.how != How::Quick) {
             progress.bytes(written.size);
         }
-        let (size, mtime, blake3) = seen;
+        let (size, mtime, digest) = seen;
         Ok(Some(Seen::File {
             size,
             mtime,
-            blake3,
+            digest,
         }))
     }
 
@@ -178,27 +192,21 @@ impl Looker {
         Ok(Ground::Folder)
     }
 
-    /// The digest of a whole file; `None` when the run is to stop.
-    fn hash(&self, path: &Path, size: u64) -> io::Result<Option<Hash>> {
-        let mut file = File::open(path)?;
-        let mut hasher = Hasher::new();
-        let mut buffer = vec![0; size.clamp(1, BUFFER_BYTES) as usize];
-        loop {
-            if self.interrupt.is_set() {
-                return Ok(None);
-            }
-            let read = match file.read(&mut buffer) {
-                Ok(0) => return Ok(Some(hasher.finalize())),
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            hasher.update(&buffer[..read]);
-            self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+    /// The digest of a whole file that decides whether it is well; `None` when the run is to stop.
+    fn digest(&self, path: &Path, written: &Written) -> io::Result<Option<Digest>> {
+        let mut hasher = match written.origin {
+            Some(_) if self.how == How::Origin => Hasher::Origin(Box::new(ContentHasher::new())),
+            _ => Hasher::Blake3(Box::default()),
+        };
+        let is_whole = read_whole(path, written.size, |bytes| {
+            hasher.update(bytes);
+            self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             if let Some(progress) = &self.progress {
-                progress.bytes(read as u64);
+                progress.bytes(bytes.len() as u64);
             }
-        }
+            !self.interrupt.is_set()
+        })?;
+        Ok(is_whole.then(|| hasher.finish()))
     }
 
     /// A run that was cut off left the file in `partial/` on its way to its place.
@@ -215,6 +223,49 @@ impl Looker {
             (What::Content, None) | (What::Object, _) => vec![],
         };
         names.iter().any(|name| self.partial.join(name).is_file())
+    }
+}
+
+/// Computes the digest that is asked for.
+enum Hasher {
+    Blake3(Box<blake3::Hasher>),
+    Origin(Box<ContentHasher>),
+}
+
+impl Hasher {
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Blake3(hasher) => {
+                hasher.update(bytes);
+            }
+            Self::Origin(hasher) => hasher.update(bytes),
+        }
+    }
+
+    fn finish(self) -> Digest {
+        match self {
+            Self::Blake3(hasher) => Digest::Blake3(hasher.finalize()),
+            Self::Origin(hasher) => Digest::Origin(hasher.finish()),
+        }
+    }
+}
+
+/// Reads a file of about `size` bytes to its end, piece by piece; `false` where `take` wanted no more.
+pub(crate) fn read_whole(
+    path: &Path,
+    size: u64,
+    mut take: impl FnMut(&[u8]) -> bool,
+) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; size.clamp(1, BUFFER_BYTES) as usize];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(true),
+            Ok(read) if take(&buffer[..read]) => {}
+            Ok(_) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use ente_common::layout;
 use ente_common::manifest::facts::Object;
 use ente_common::manifest::{ContentKey, State};
 
-use crate::plan::{Expected, Subject, What, Written};
+use crate::plan::{Expected, InAccount, Subject, What, Written};
 
 /// Everything that should be in the mirror.
 pub(crate) fn whole(state: &State) -> Vec<Expected> {
@@ -28,7 +28,7 @@ pub(crate) fn whole(state: &State) -> Vec<Expected> {
                 subject: subject(key, object.fetch),
                 path: Some(path(key)),
                 written: Some(written(object)),
-                outdated: false,
+                account: InAccount::Same,
                 cause: None,
             }
         })
@@ -37,7 +37,7 @@ pub(crate) fn whole(state: &State) -> Vec<Expected> {
         subject: subject(key, 0),
         path: Some(path(key)),
         written: None,
-        outdated: false,
+        account: InAccount::Same,
         cause: Some(why_not(state, key)),
     }));
     expected
@@ -69,6 +69,7 @@ fn written(object: &Object) -> Written {
     Written {
         size: object.size,
         blake3: Hash::from_hex(&object.blake3).ok(),
+        origin: None,
         mtime: None,
     }
 }

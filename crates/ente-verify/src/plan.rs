@@ -3,6 +3,7 @@
 //! Pure: facts in, expectations out.
 
 use blake3::Hash;
+use ente_common::encoding::array_from_base64;
 use ente_common::id::Version;
 use ente_common::manifest::facts::{File, Part, Placement, Sidecar};
 use ente_common::manifest::{PlacementKey, State};
@@ -59,8 +60,21 @@ pub(crate) struct Written {
     pub(crate) size: u64,
     /// Digest; `None` if the record holds none that can be read, which no content equals.
     pub(crate) blake3: Option<Hash>,
+    /// Digest that the owner's device left of the content, where it did.
+    pub(crate) origin: Option<[u8; 64]>,
     /// Modification time in microseconds; sidecars have none on record.
     pub(crate) mtime: Option<i64>,
+}
+
+/// How the account sees what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum InAccount {
+    /// As it is here, as far as this run asks.
+    Same,
+    /// It holds something newer.
+    Newer,
+    /// It no longer has it there.
+    Gone,
 }
 
 /// One thing that should be in the tree.
@@ -72,10 +86,17 @@ pub(crate) struct Expected {
     pub(crate) path: Option<String>,
     /// What was written; `None` if nothing was.
     pub(crate) written: Option<Written>,
-    /// The account holds newer content.
-    pub(crate) outdated: bool,
-    /// Why it was not written, where known.
+    /// How the account sees it.
+    pub(crate) account: InAccount,
+    /// Why it was not written, or is not as in the account, where known.
     pub(crate) cause: Option<String>,
+}
+
+impl Expected {
+    /// It stands for its whole placement.
+    pub(crate) fn is_first(&self) -> bool {
+        self.subject.part == 0 && self.subject.what == What::Content
+    }
 }
 
 /// Everything that should be in the tree.
@@ -126,13 +147,19 @@ pub(crate) fn of_placement(state: &State, key: PlacementKey, expected: &mut Vec<
     };
     let wanted = state.pull.files.get(&key);
     for (index, part) in placement.parts.iter().enumerate() {
+        // Once per placement: its first part stands for all.
+        let is_outdated =
+            index == 0 && wanted.is_some_and(|file| file.version != placement.version);
         expected.push(Expected {
             subject: subject(key, index, What::Content, placement.version, placement.n),
             path: Some(format!("{}/{}", folder.name, part.name)),
             written: Some(written(part)),
-            // Once per placement: its first part stands for all.
-            outdated: index == 0 && wanted.is_some_and(|file| file.version != placement.version),
-            cause: None,
+            account: if is_outdated {
+                InAccount::Newer
+            } else {
+                InAccount::Same
+            },
+            cause: is_outdated.then(|| "the account holds newer content".to_owned()),
         });
         sidecars(state, key, index, placement, &folder.name, expected);
     }
@@ -167,7 +194,7 @@ fn sidecars(
                         subject: subject(key, index, What::Sidecar, placement.version, sidecar.n),
                         path: Some(path),
                         written: Some(written_sidecar(sidecar)),
-                        outdated: false,
+                        account: InAccount::Same,
                         cause: None,
                     }),
             );
@@ -179,7 +206,7 @@ fn sidecars(
                 subject,
                 path: Some(path),
                 written: None,
-                outdated: false,
+                account: InAccount::Same,
                 cause: Some("its sidecar is not written yet".to_owned()),
             });
         }
@@ -209,6 +236,7 @@ fn written(part: &Part) -> Written {
     Written {
         size: part.size,
         blake3: Hash::from_hex(&part.blake3).ok(),
+        origin: array_from_base64(&part.hash).ok(),
         mtime: Some(part.mtime),
     }
 }
@@ -217,6 +245,7 @@ fn written_sidecar(sidecar: &Sidecar) -> Written {
     Written {
         size: sidecar.size,
         blake3: Hash::from_hex(&sidecar.blake3).ok(),
+        origin: None,
         mtime: None,
     }
 }
@@ -235,7 +264,7 @@ fn never_written(state: &State, key: PlacementKey, file: &File) -> Option<Expect
             .zip(placement)
             .map(|(folder, placement)| format!("{}/{}", folder.name, placement.name)),
         written: None,
-        outdated: false,
+        account: InAccount::Same,
         cause: file
             .version
             .and_then(|version| why_not(state, key.1, version)),

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use ente_common::cli::Io;
+use ente_common::digest::ContentHash;
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::{Export, PlacementKey};
 use ente_common::naming::is_component;
@@ -18,8 +19,8 @@ use serde_json::{Map, Value};
 
 use crate::book::Book;
 use crate::live::Live;
-use crate::look::{Looker, Outcome};
-use crate::plan::{self, Expected, What};
+use crate::look::{How, Looker, Outcome};
+use crate::plan::{self, Expected, InAccount, Subject, What};
 use crate::report::{Found, Report, SHOWN, print};
 use crate::span::Area;
 use crate::whole::pool;
@@ -39,7 +40,8 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     let input = io.read_records()?;
     let begin = input.begin().clone();
     print(io, &input.begin_record().clone().with("tool", NAME))?;
-    if begin.scope == Scope::Listing {
+    let writes = begin.scope != Scope::Listing;
+    if !writes && !args.origin {
         return pass_on(input, io);
     }
     let export = Export::open(&Export::locate(
@@ -49,14 +51,18 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     export.check_account(&begin.account)?;
     export.check_idle(Area::Tree.movers(), &begin.run, args.break_lock)?;
     let mut stage = Stage {
-        report: Report::new(&export, Book::load(&export, &begin.run, args.break_lock)?),
+        report: Report::new(
+            &export,
+            Book::load(&export, &begin.run, args.break_lock, writes)?,
+        ),
         live: Live::load(&export)?,
-        looker: Looker::new(&export, args.quick, io.interrupt.clone(), None),
+        looker: Looker::new(&export, args.how(), io.interrupt.clone(), None),
         progress: io
             .ui
             .progress("checking", begin.expect.files, begin.expect.bytes),
-        quick: args.quick,
+        how: args.how(),
         files: 0,
+        without_hash: 0,
         told: 0,
     };
     let pool = pool(args)?;
@@ -74,7 +80,10 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     let input = reader
         .join()
         .map_err(|_| Failure::new(Exit::Failed, "the thread that reads records died"))?;
-    let counts = stage.report.counts(stage.files, stage.looker.bytes());
+    let mut counts = stage.report.counts(stage.files, stage.looker.bytes());
+    if args.origin {
+        counts["without_hash"] = stage.without_hash.into();
+    }
     let exit = finish(&input, Some(counts), io)?;
     stage.report.tell(Area::Tree, stage.files, io);
     if stage.files > 0 && stage.report.exit() == Exit::Done {
@@ -167,8 +176,9 @@ struct Stage<'a> {
     looker: Looker,
     /// Of files and bytes as `begin` told them: by records.
     progress: Progress,
-    quick: bool,
+    how: How,
     files: u64,
+    without_hash: u64,
     /// Problems of the stages before that were shown.
     told: usize,
 }
@@ -232,10 +242,32 @@ impl Stage<'_> {
         }
         // What is still to come is the business of the stages before, which said so.
         expected.retain(|it| it.written.is_some());
+        let version = record.members.get("version").and_then(Value::as_str);
+        let hash = told_hash(record);
         for it in &mut expected {
-            it.outdated = false;
+            it.account = InAccount::Same;
+            // What the account says now outranks what it said when the file was written.
+            if it.subject.version.map(|it| it.to_string()).as_deref() == version
+                && let Some(written) = &mut it.written
+                && it.subject.what == What::Content
+                && let Some(digest) = hash.and_then(|hash| self.of_part(hash, &it.subject))
+            {
+                written.origin = Some(digest);
+            }
         }
         expected
+    }
+
+    /// What a hash says of one part; that of a live photo's archive says nothing.
+    fn of_part(&self, hash: ContentHash, of: &Subject) -> Option<[u8; 64]> {
+        let placements = &self.live.state.decrypt.placements;
+        let placement = placements.get(&(of.collection, of.file))?;
+        match (hash, placement.parts.len(), of.part) {
+            (ContentHash::Whole(digest), 1, 0) if !placement.live => Some(digest),
+            (ContentHash::Live { image, .. }, 2, 0) => Some(image),
+            (ContentHash::Live { video, .. }, 2, 1) => Some(video),
+            _ => None,
+        }
     }
 
     fn judge(
@@ -246,10 +278,14 @@ impl Stage<'_> {
     ) -> Result<(), Failure> {
         let mut found = Vec::new();
         for (expected, outcome) in expected.iter().zip(outcomes) {
-            self.files += u64::from(expected.subject.what == What::Content);
+            if expected.subject.what == What::Content {
+                let origin = expected.written.as_ref().and_then(|it| it.origin);
+                self.files += 1;
+                self.without_hash += u64::from(origin.is_none());
+            }
             match outcome {
                 Outcome::Well => {
-                    if !self.quick && self.report.book.stands(&expected.subject) {
+                    if self.how != How::Quick && self.report.book.stands(&expected.subject) {
                         self.report.book.open(self.report.export, io)?;
                         self.report.book.clear(&expected.subject);
                     }
@@ -280,6 +316,12 @@ impl Stage<'_> {
             .flat_map(|(key, it)| (0..it.parts.len()).map(move |part| (*key, part)));
         parts.any(|(key, part)| self.live.state.decrypt.path(key, part).as_deref() == Some(path))
     }
+}
+
+/// The hash of the owner's device, where a stage before opened the metadata.
+fn told_hash(record: &Record) -> Option<ContentHash> {
+    let metadata = record.members.get("metadata")?;
+    metadata["hash"].as_str()?.parse().ok()
 }
 
 fn placements(record: &Record) -> impl Iterator<Item = &Value> {

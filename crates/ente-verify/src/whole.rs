@@ -1,4 +1,5 @@
-//! `ente-verify DIR`: everything that the record knows, and what it does not know; with `--objects`, the same of the encrypted mirror.
+//! `ente-verify DIR`: everything that the record knows, and what it does not know; with `--objects`, the same of the encrypted mirror; with
+//! `--against -`, the same again by what the account holds now.
 
 use std::path::Path;
 
@@ -12,36 +13,55 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde_json::json;
 
+use crate::against::Listed;
 use crate::book::Book;
 use crate::live::Live;
-use crate::look::{Looker, Outcome};
+use crate::look::{How, Looker, Outcome};
 use crate::plan::{self, Expected};
 use crate::report::{Found, Report, counted, print};
 use crate::span::{Area, Span};
-use crate::{Args, NAME, walk};
+use crate::{Args, NAME, against, walk};
 
 /// Files whose findings are recorded and printed together.
 const BATCH: usize = 4096;
 
 /// Checks the whole export, or the share of it that was asked for.
 pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
-    let export = Export::open(&Export::locate(args.source.dir()?, None)?)?;
-    let run = run_id();
-    let span = args.span();
+    let listing = match args.against {
+        Some(_) => Some(io.read_records()?),
+        None => None,
+    };
+    let upstream = listing.as_ref().map(|input| input.begin().clone());
+    let named = upstream.as_ref().and_then(Begin::export);
+    let export = Export::open(&Export::locate(args.source.dir()?, named.as_deref())?)?;
+    if let Some(begin) = &upstream {
+        export.check_account(&begin.account)?;
+    }
+    let run = upstream.map_or_else(run_id, |begin| begin.run);
+    let (span, how) = (args.span(), args.how());
     export.check_idle(span.area.movers(), &run, args.break_lock)?;
-    let mut report = Report::new(&export, Book::load(&export, &run, args.break_lock)?);
+    let book = Book::load(&export, &run, args.break_lock, listing.is_none())?;
+    let mut report = Report::new(&export, book);
     report.book.open(&export, io)?;
-    let live = Live::load(&export)?;
-    let expected = span.expected(&live.state);
-    let totals = Totals::of(&expected);
+    let mut live = Live::load(&export)?;
     print(io, &begin(&export, &run).to_record())?;
+    let listed = match listing {
+        Some(input) => Some(against::read(input, &mut live.state, io)?),
+        None => None,
+    };
+    let mut expected = span.expected(&live.state);
+    if let Some(listed) = &listed {
+        listed.compare(&live.state, &mut expected);
+    }
+    let totals = Totals::of(&expected);
 
-    let bytes = if args.quick { 0 } else { totals.bytes };
+    let bytes = if how == How::Quick { 0 } else { totals.bytes };
     let progress = io.ui.progress("checking", totals.files, bytes);
-    let looker = Looker::new(&export, args.quick, io.interrupt.clone(), Some(progress));
+    let looker = Looker::new(&export, how, io.interrupt.clone(), Some(progress));
     let mut check = Check {
-        quick: args.quick,
+        how,
         span,
+        listed: listed.as_ref(),
         looker: &looker,
         live,
         report,
@@ -58,7 +78,9 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
         return Ok(report.exit());
     }
 
-    report.book.clear_rest(&span);
+    if listed.is_none() {
+        report.book.clear_rest(&span);
+    }
     report.book.checked(Checked {
         run,
         when: (io.clock)(),
@@ -69,30 +91,45 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
         findings: report.total(),
     });
     report.book.sync()?;
-    let counts = report.counts(totals.files, looker.bytes());
-    print(
-        io,
-        &Record::new("end").with("counts", json!({ NAME: counts })),
-    )?;
+    let mut counts = report.counts(totals.files, looker.bytes());
+    if how == How::Origin {
+        counts["without_hash"] = totals.without_hash.into();
+    }
+    let counts = json!({ NAME: counts });
+    print(io, &Record::new("end").with("counts", counts))?;
     if totals.files == 0 && span.area == Area::Tree {
         report.tell_unexported(&live.state, io);
     } else {
         report.tell(span.area, totals.files, io);
     }
-    if report.exit() == Exit::Done {
-        let of = span.area.noun();
+    if how == How::Origin && totals.without_hash > 0 {
         io.ui.note(&format!(
-            "{}, {}: {}",
-            counted(totals.files, of),
-            human_bytes(totals.bytes),
-            if args.quick {
-                format!("every {of} is there, as far as size and time tell")
-            } else {
-                format!("every {of} is there and unchanged")
-            },
+            "{} came without a hash of their owner's device; they were held against the record of this export",
+            counted(totals.without_hash, "file"),
         ));
     }
-    Ok(report.exit())
+    let exit = report.exit();
+    if exit == Exit::Done {
+        let seen = summary(span.area, how, listed.is_some());
+        io.ui.note(&format!(
+            "{}, {}: {seen}",
+            counted(totals.files, span.area.noun()),
+            human_bytes(totals.bytes),
+        ));
+    }
+    Ok(exit.and(listed.map_or(Exit::Done, |listed| listed.exit)))
+}
+
+/// What people are told when all is well.
+fn summary(area: Area, how: How, is_against: bool) -> &'static str {
+    match (area, how) {
+        _ if is_against => "everything that the account holds is here",
+        (Area::Tree, How::Quick) => "every file is there, with its size and time",
+        (Area::Tree, How::Record) => "every file is there and unchanged",
+        (Area::Tree, How::Origin) => "every file is as its owner's device left it",
+        (Area::Objects, How::Quick) => "every object is there, with its size",
+        (Area::Objects, _) => "every object is there and unchanged",
+    }
 }
 
 fn begin(export: &Export, run: &str) -> Begin {
@@ -110,12 +147,18 @@ fn begin(export: &Export, run: &str) -> Begin {
 struct Totals {
     files: u64,
     bytes: u64,
+    without_hash: u64,
 }
 
 impl Totals {
     fn of(expected: &[Expected]) -> Self {
         let written = || expected.iter().filter(|it| it.written.is_some());
+        let is_bare = |it: &&Expected| {
+            let written = it.written.as_ref();
+            it.subject.what.is_file() && written.is_some_and(|it| it.origin.is_none())
+        };
         Self {
+            without_hash: written().filter(is_bare).count() as u64,
             files: written().filter(|it| it.subject.what.is_file()).count() as u64,
             bytes: written()
                 .filter_map(|it| it.written.as_ref())
@@ -126,8 +169,9 @@ impl Totals {
 }
 
 struct Check<'a> {
-    quick: bool,
+    how: How,
     span: Span,
+    listed: Option<&'a Listed>,
     looker: &'a Looker,
     live: Live,
     report: Report<'a>,
@@ -143,7 +187,9 @@ impl Check<'_> {
         pool: &ThreadPool,
         io: &mut Io,
     ) -> Result<(), Failure> {
-        if let Some(found) = unfinished(self.report.export, &self.live.state) {
+        if self.listed.is_none()
+            && let Some(found) = unfinished(self.report.export, &self.live.state)
+        {
             self.report.findings(&[found], io)?;
         }
         for batch in expected.chunks(BATCH) {
@@ -174,9 +220,8 @@ impl Check<'_> {
                 Outcome::Stopped => {}
                 Outcome::Well => {
                     // Sizes and times cannot clear what reading the content found.
-                    let known = self
-                        .quick
-                        .then(|| self.report.book.known(&expected.subject));
+                    let known =
+                        (self.how == How::Quick).then(|| self.report.book.known(&expected.subject));
                     found.extend(
                         known
                             .flatten()
@@ -198,7 +243,10 @@ impl Check<'_> {
     /// Looks once more, by the facts as they are now: a run that began meanwhile moves files, which is no difference.
     fn again(&mut self, found: &[Found], io: &mut Io) -> Result<Vec<Found>, Failure> {
         let subjects = found.iter().filter_map(|it| it.subject.as_ref());
-        let expected = self.span.again(&self.live.state, subjects);
+        let mut expected = self.span.again(&self.live.state, subjects);
+        if let Some(listed) = self.listed {
+            listed.compare(&self.live.state, &mut expected);
+        }
         let outcomes = expected.iter().map(|it| self.looker.check(it)).collect();
         self.found(&expected, outcomes, io)
     }
@@ -209,7 +257,8 @@ impl Check<'_> {
             Area::Tree => root.to_owned(),
             Area::Objects => self.report.export.state_path("objects"),
         };
-        if !start.is_dir() {
+        // What nobody recorded is no business of the account.
+        if !start.is_dir() || self.listed.is_some() {
             return Ok(());
         }
         let whole = Span {

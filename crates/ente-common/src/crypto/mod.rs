@@ -9,14 +9,12 @@
 //! | [`sealed_box`] | keys of shared collections, the token |
 //! | [`blob`] | metadata and thumbnails: a stream of one message |
 //! | [`stream`] | file contents: a stream of 4 MiB chunks |
-//! | [`digest`] | the content hash that the uploader left in the metadata |
 //! | [`recovery`] | the recovery key as people write it down |
 //!
 //! Pure: no clock, no randomness, no input or output of its own. Wire layouts and the sources of the test vectors are in
 //! `docs/crypto.md`. The library that does the arithmetic (`dryoc`) is named nowhere outside this module.
 
 pub mod blob;
-pub mod digest;
 pub mod kdf;
 pub mod key;
 pub mod recovery;
@@ -78,4 +76,4 @@ fn plain_len(ciphertext: &[u8], overhead: usize) -> Result<usize, OpenError> {
 }
 
 #[cfg(test)]
-mod vectors;
+pub(crate) mod vectors;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-pub(super) fn crypto() -> Value {
+pub(crate) fn crypto() -> Value {
     parse(include_str!("../../../../tests/vectors/crypto.json"))
 }
 
@@ -10,13 +10,13 @@ pub(super) fn srp() -> Value {
     parse(include_str!("../../../../tests/vectors/srp.json"))
 }
 
-pub(super) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+pub(crate) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     let list = value[name].as_array().expect("a list");
     assert!(!list.is_empty(), "no vectors under {name}");
     list
 }
 
-pub(super) fn text<'a>(case: &'a Value, name: &str) -> &'a str {
+pub(crate) fn text<'a>(case: &'a Value, name: &str) -> &'a str {
     case[name].as_str().expect("a text")
 }
 

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::id::Version;
 use crate::manifest::journal::{Facts, encode_fact, parse_fact};
+use crate::wire;
 
 /// Declares the facts of one file and how each kind is spelled.
 macro_rules! facts {
@@ -175,6 +177,34 @@ pub struct File {
     pub gone: bool,
 }
 
+impl File {
+    /// The fact about an entry as listed, but for where its line lies.
+    pub fn listed(entry: &wire::FileEntry, digest: String) -> Self {
+        Self {
+            collection: entry.collection_id,
+            id: entry.id,
+            owner: entry.owner_id,
+            version: entry.content_version(),
+            size: entry.object_size_bytes(),
+            updated: entry.updation_time,
+            digest,
+            ..Self::default()
+        }
+    }
+}
+
+/// First 16 hex digits of the BLAKE3 of `bytes`.
+pub fn short_digest(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex()[..16].to_owned()
+}
+
+/// Digest of an entry without its time, which changes with every move to and fro.
+pub fn entry_digest(mut members: Map<String, Value>) -> String {
+    // The other members keep their order.
+    members.shift_remove("updationTime");
+    short_digest(Value::Object(members).to_string().as_bytes())
+}
+
 /// Closes a listing: the collections and files before it count from here on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Listing {
@@ -309,6 +339,9 @@ pub struct Part {
     /// Modification time in microseconds, as the file system gave it back.
     #[serde(default)]
     pub mtime: i64,
+    /// What the owner's device left of its content: base64 of BLAKE2b-512; empty where it left nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hash: String,
     /// How it came there: `written`, `reflink`, `hard`, `copy`, `restored`, `adopted`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub how: String,
@@ -375,6 +408,9 @@ pub struct Trash {
     /// BLAKE3 of its content.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub blake3: String,
+    /// [`Part::hash`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hash: String,
     /// Modification time in microseconds.
     #[serde(default)]
     pub mtime: i64,
@@ -476,7 +512,7 @@ pub struct Checked {
     /// When it ended, in microseconds.
     #[serde(default)]
     pub when: i64,
-    /// How it looked: `full`, `quick` or `objects`.
+    /// How it looked: `full`, `quick`, `origin`, `objects` or `quick-objects`.
     #[serde(default)]
     pub mode: String,
     /// The share of the export that it looked at, as `3/30`; absent for all of it.

@@ -1,6 +1,7 @@
 //! The tool against exports made by hand.
 #![cfg(test)]
 
+mod against;
 mod export;
 mod objects;
 mod scratch;

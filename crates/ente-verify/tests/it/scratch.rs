@@ -176,6 +176,7 @@ impl Scratch {
             blake3: blake3::hash(content).to_hex().to_string(),
             mtime: mtime_us(&file.metadata().unwrap()),
             how: "written".into(),
+            ..Part::default()
         };
         self.decrypt(&[DecryptFact::Placement(Placement {
             n,

@@ -7,8 +7,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::crypto::digest::ContentHasher;
 use crate::crypto::vectors::{self, array, bytes, text};
+use crate::digest::ContentHasher;
 use crate::encoding::to_base64;
 
 /// Gives the oracle the header that we want, in the place of a random one.

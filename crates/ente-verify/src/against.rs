@@ -1,0 +1,119 @@
+//! `--against -`: what the account holds now, as a listing on standard input tells, in the place of what the last pull found.
+//!
+//! Entries are compared by content version and by digest, so no key is needed to see that something is newer.
+
+use std::collections::HashSet;
+use std::io::BufRead;
+
+use ente_common::cli::Io;
+use ente_common::exit::{Exit, Failure};
+use ente_common::manifest::State;
+use ente_common::manifest::facts::{File, entry_digest};
+use ente_common::record::{Input, Record, Scope};
+use ente_common::wire;
+
+use crate::plan::{Expected, InAccount, What};
+use crate::report::print;
+
+/// What a listing came to.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    /// How it ended, apart from what is found.
+    pub(crate) exit: Exit,
+    /// It was read to its end: what it does not name is not in the account.
+    is_whole: bool,
+}
+
+/// Reads a listing into `state`; problems are passed on.
+///
+/// # Errors
+/// When the records are no listing, or cannot be read.
+pub(crate) fn read<R: BufRead>(
+    mut input: Input<R>,
+    state: &mut State,
+    io: &mut Io,
+) -> Result<Listed, Failure> {
+    if input.begin().scope != Scope::Listing {
+        let what = "the records are not a listing of the account";
+        return Err(Failure::new(Exit::Usage, what).hint("`ente-pull --list` prints one"));
+    }
+    let mut collections = HashSet::new();
+    state.pull.files.clear();
+    while let Some(record) = input.next_record()? {
+        match record.kind() {
+            "collection" => collections.extend(record.int("id")),
+            "file" => {
+                for file in files(&record) {
+                    state.pull.files.insert((file.collection, file.id), file);
+                }
+            }
+            "problem" => print(io, &record)?,
+            _ => {}
+        }
+    }
+    state
+        .pull
+        .collections
+        .retain(|id, _| collections.contains(id));
+    let mut exit = Exit::Done;
+    let is_whole = input.end().is_some();
+    if !is_whole {
+        exit = Exit::Failed;
+        io.ui.warning(
+            &Failure::new(
+                exit,
+                "the listing was cut short; only what came is compared",
+            )
+            .hint("see what the tool before said"),
+        );
+    }
+    if input.problems() > 0 {
+        exit = exit.and(Exit::Problems);
+    }
+    Ok(Listed { exit, is_whole })
+}
+
+/// The placements of a file, as facts.
+fn files(record: &Record) -> Vec<File> {
+    let placements = record
+        .members
+        .get("placements")
+        .and_then(|it| it.as_array());
+    let entries = placements.into_iter().flatten();
+    let fact = |placement: &serde_json::Value| {
+        let members = placement["entry"].as_object()?.clone();
+        let entry: wire::FileEntry = serde_json::from_value(placement["entry"].clone()).ok()?;
+        Some(File::listed(&entry, entry_digest(members)))
+    };
+    entries.filter_map(fact).collect()
+}
+
+impl Listed {
+    /// Notes in each expectation how the account sees it by this listing, which `state` holds.
+    pub(crate) fn compare(&self, state: &State, expected: &mut Vec<Expected>) {
+        expected.retain_mut(|it| {
+            let key = (it.subject.collection, it.subject.file);
+            let listed = state.pull.files.get(&key);
+            match (listed, it.subject.what) {
+                // Only its files are worth a word.
+                (None, What::Sidecar) => return false,
+                (None, _) if !self.is_whole => return false,
+                (None, _) => {
+                    it.account = InAccount::Gone;
+                    it.cause = Some("the account no longer has it there".to_owned());
+                }
+                (Some(file), What::Content) if it.is_first() && it.account == InAccount::Same => {
+                    let placement = state.decrypt.placements.get(&key);
+                    let digest = placement.map_or("", |placement| &placement.digest);
+                    // None is noted where edits could not be read.
+                    if it.written.is_some() && !digest.is_empty() && digest != file.digest {
+                        it.account = InAccount::Newer;
+                        it.cause = Some("the account holds newer metadata".to_owned());
+                    }
+                }
+                _ => {}
+            }
+            true
+        });
+    }
+}
