@@ -1,5 +1,7 @@
 //! Runs the tools as a user does: processes with a home of their own, joined by pipes; and looks at what they left, without their code.
 
+mod terminal;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
@@ -8,6 +10,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Map, Value};
 use tempfile::TempDir;
+
+pub use terminal::Terminal;
 
 /// What a tool did.
 #[derive(Debug)]

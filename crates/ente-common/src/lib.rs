@@ -25,6 +25,8 @@ pub mod ui;
 
 #[cfg(feature = "keystore")]
 pub mod keystore;
+#[cfg(feature = "keystore")]
+pub mod secret;
 
 #[cfg(feature = "api")]
 pub mod api;

@@ -2,14 +2,18 @@
 //!
 //! Nothing else writes to standard error. Text that comes from outside is cleaned before it is shown.
 
+mod prompt;
+
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::Value;
 use zeroize::Zeroizing;
+
+pub use prompt::Question;
 
 use crate::cli::Interrupt;
 use crate::exit::Failure;
@@ -178,6 +182,30 @@ impl Ui {
         }
     }
 
+    /// One line that has to be seen, wherever messages go.
+    pub fn say(&self, text: &str) {
+        self.show(&format!("{}: {}\n", self.tool, clean(text)));
+    }
+
+    /// Shows that something takes a while, with the seconds that went by, until the answer is dropped. Where nobody
+    /// watches, nothing is shown.
+    #[must_use]
+    pub fn busy(&self, text: &str) -> Busy {
+        let bar = if self.lively {
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10))
+        } else {
+            ProgressBar::hidden()
+        };
+        let style = ProgressStyle::with_template("{prefix}: {msg} {spinner} {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_prefix(self.tool);
+        bar.set_message(clean(text).into_owned());
+        if self.lively {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        Busy(bar)
+    }
+
     /// Sums up for whoever watches: a line for each tool in the `counts` of an `end` record. The last stage of a pipe speaks
     /// for those before it, which are silent.
     pub fn summary(&self, end: &Record) {
@@ -247,107 +275,38 @@ impl Ui {
     /// Asks on the terminal, even where standard input and output are pipes. `secret` shows no echo.
     ///
     /// # Errors
-    /// `Interrupted` when `interrupt` is set meanwhile; `NotFound` or the like where there is no terminal.
+    /// `NotFound` or the like where there is no terminal.
+    pub fn ask(&self, question: &str, secret: bool) -> io::Result<Question> {
+        Question::ask(&format!("{}: {}", self.tool, clean(question)), secret)
+    }
+
+    /// [`Ui::ask`]s and waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Question::wait`], and where there is no terminal.
     pub fn prompt(
         &self,
         question: &str,
         secret: bool,
         interrupt: &Interrupt,
     ) -> io::Result<Zeroizing<String>> {
-        let question = format!("{}: {}", self.tool, clean(question));
-        let terminal = Terminal::remember();
-        // Reading a line cannot be stopped, so it waits on a thread of its own, which Ctrl-C leaves behind.
-        let (send, receive) = mpsc::channel();
-        std::thread::spawn(move || {
-            let answer = if secret {
-                rpassword::prompt_password(question)
-            } else {
-                prompt_line(&question)
-            };
-            let _ = send.send(answer.map(Zeroizing::new));
-        });
+        let mut question = self.ask(question, secret)?;
         loop {
-            match receive.recv_timeout(Duration::from_millis(50)) {
-                Ok(answer) => return answer,
-                Err(_) if interrupt.is_set() => {
-                    terminal.restore();
-                    return Err(io::ErrorKind::Interrupted.into());
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    return Err(io::ErrorKind::NotFound.into());
-                }
+            if let Some(answer) = question.wait(Duration::from_secs(1), interrupt)? {
+                return Ok(answer);
             }
         }
     }
 }
 
-/// The terminal as it was before a question, with its echo.
-struct Terminal {
-    #[cfg(unix)]
-    before: Option<(std::fs::File, rustix::termios::Termios)>,
-}
+/// Something that takes a while; dropped, it is done.
+#[derive(Debug)]
+pub struct Busy(ProgressBar);
 
-impl Terminal {
-    #[cfg(unix)]
-    fn remember() -> Self {
-        let terminal = std::fs::File::open("/dev/tty").ok();
-        let before = terminal.and_then(|terminal| {
-            let settings = rustix::termios::tcgetattr(&terminal).ok()?;
-            Some((terminal, settings))
-        });
-        Self { before }
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
-
-    #[cfg(unix)]
-    fn restore(&self) {
-        if let Some((terminal, settings)) = &self.before {
-            // There is nothing left to do for a terminal that is gone.
-            let _ = rustix::termios::tcsetattr(
-                terminal,
-                rustix::termios::OptionalActions::Now,
-                settings,
-            );
-            let _ = io::stderr().write_all(b"\n");
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn remember() -> Self {
-        Self {}
-    }
-
-    #[cfg(not(unix))]
-    fn restore(&self) {}
-}
-
-#[cfg(unix)]
-fn prompt_line(question: &str) -> io::Result<String> {
-    use std::io::BufRead as _;
-    let terminal = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/tty")?;
-    (&terminal).write_all(question.as_bytes())?;
-    let mut line = String::new();
-    io::BufReader::new(&terminal).read_line(&mut line)?;
-    if line.is_empty() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-#[cfg(not(unix))]
-fn prompt_line(question: &str) -> io::Result<String> {
-    if !io::stdin().is_terminal() {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    io::stderr().write_all(question.as_bytes())?;
-    let mut line = String::new();
-    if io::stdin().read_line(&mut line)? == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 #[derive(Debug, Default)]

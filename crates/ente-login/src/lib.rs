@@ -4,20 +4,26 @@
 //! the other tools can be given no more than it needs: `token` to ask the server, `keys` to
 //! decrypt.
 
-mod online;
+mod ask;
+mod cost;
+mod email;
+mod passkey;
+mod password;
 mod saved;
-mod secret;
+mod sign_in;
+mod totp;
 mod unlock;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
-use ente_common::api::{Client, Connection, Endpoint};
+use ente_common::api::{App, Client, Connection, Endpoint};
 use ente_common::cli::{Common, Interrupt, Io, Tool};
 use ente_common::exit::{Exit, Failure};
-use ente_common::keystore::{Keystore, KeystoreArgs, Select};
+use ente_common::keystore::{Keystore, KeystoreArgs, KeystoreError, Select};
 use ente_common::manifest::{Account, Export};
+use ente_common::secret_args;
 use ente_common::wire::KeyAttributes;
 use serde::Deserialize as _;
 
@@ -57,12 +63,56 @@ pub struct Args {
     #[arg(long, value_name = "EMAIL|ID")]
     default: Option<String>,
 
+    /// Sign in for this app's files [default: photos]
+    #[arg(long, value_enum, value_name = "APP", hide_possible_values = true)]
+    app: Option<App>,
+
     #[command(flatten)]
-    password: PasswordArgs,
+    password_source: PasswordSource,
+
+    /// Use the recovery key in place of the password; a code comes by e-mail
+    #[arg(long, help_heading = "Recovery key")]
+    recovery_key: bool,
+
+    #[command(flatten)]
+    recovery_key_source: RecoverySource,
+
+    /// The code from an e-mail that came already (single use); no other is sent
+    #[arg(
+        long,
+        value_name = "CODE",
+        conflicts_with = "email-code-source",
+        help_heading = "Codes"
+    )]
+    email_code: Option<String>,
+
+    #[command(flatten)]
+    email_code_source: EmailCodeSource,
 
     /// The authenticator's code (single use)
-    #[arg(long, value_name = "CODE")]
+    #[arg(
+        long,
+        value_name = "CODE",
+        conflicts_with_all = ["otp-source", "totp_secret_file"],
+        help_heading = "Codes"
+    )]
     otp: Option<String>,
+
+    #[command(flatten)]
+    otp_source: OtpSource,
+
+    /// Make codes from the authenticator's secret in this file (base32 or `otpauth://`)
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "otp-source",
+        help_heading = "Codes"
+    )]
+    totp_secret_file: Option<PathBuf>,
+
+    /// Use the passkey where the authenticator's code would do too
+    #[arg(long, help_heading = "Codes")]
+    passkey: bool,
 
     #[command(flatten)]
     keystore: KeystoreArgs,
@@ -90,28 +140,34 @@ pub struct Args {
     common: Common,
 }
 
-/// Where the password comes from, if not from the terminal.
-#[derive(Debug, Default, clap::Args)]
-struct PasswordArgs {
-    /// Read the password from this file; `-` is standard input
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
-
-    /// Read the password from this open file descriptor
-    #[cfg(unix)]
-    #[arg(long, value_name = "N", conflicts_with = "password_file")]
-    password_fd: Option<u32>,
-}
-
-impl PasswordArgs {
-    /// The file descriptor as the file that the system shows it as.
-    fn fd_path(&self) -> Option<PathBuf> {
-        #[cfg(unix)]
-        return self.password_fd.map(|fd| format!("/dev/fd/{fd}").into());
-        #[cfg(not(unix))]
-        None
-    }
-}
+secret_args!(
+    /// Where the password comes from, if not from the terminal.
+    PasswordSource,
+    "password",
+    "the password",
+    "Password"
+);
+secret_args!(
+    /// Where the recovery key comes from.
+    RecoverySource,
+    "recovery-key",
+    "the recovery key",
+    "Recovery key"
+);
+secret_args!(
+    /// Where codes from e-mails come from.
+    EmailCodeSource,
+    "email-code",
+    "the code from the e-mail",
+    "Codes"
+);
+secret_args!(
+    /// Where codes of the authenticator come from.
+    OtpSource,
+    "otp",
+    "the authenticator's code",
+    "Codes"
+);
 
 impl Tool for Args {
     const NAME: &'static str = "ente-login";
@@ -149,7 +205,8 @@ impl Args {
 
     /// Signs in at the server and saves both credentials.
     fn sign_in(&self, keystore: &Keystore, io: &mut Io) -> Result<Exit, Failure> {
-        let (endpoint, email) = self.target(keystore)?;
+        let target = self.target(keystore)?;
+        let endpoint = &target.endpoint;
         if endpoint.is_plain_http() && !endpoint.is_loopback() && !self.insecure_http {
             return Err(
                 Failure::new(Exit::Usage, format!("`{endpoint}` is plain http"))
@@ -157,16 +214,16 @@ impl Args {
                     .hint("use `https`, or `--insecure-http` in a network that you trust"),
             );
         }
-        let client = Client::new(endpoint.clone(), &self.connection)?;
+        let client = Client::new(endpoint.clone(), target.app, &self.connection)?;
         let interrupt = io.interrupt.clone();
-        let work = online::sign_in(self, client, &email, io);
+        let work = sign_in::sign_in(self, client, &target, io);
         let signed_in = block_on(&interrupt, work)?;
 
         let account = Account {
             endpoint: endpoint.to_string(),
-            app: "photos".to_owned(),
+            app: target.app.as_str().to_owned(),
             user_id: signed_in.user_id,
-            email,
+            email: target.email,
         };
         save_keys(keystore, &account, &signed_in.keys)?;
         keystore.save_token(&account, &signed_in.token)?;
@@ -174,22 +231,37 @@ impl Args {
         Ok(Exit::Done)
     }
 
-    /// Where to sign in and as whom: as the command line says, or as before.
-    fn target(&self, keystore: &Keystore) -> Result<(Endpoint, String), Failure> {
-        let named = self.endpoint.clone();
-        if let Some(email) = &self.email {
-            let endpoint = named.unwrap_or_else(Endpoint::production);
-            return Ok((endpoint, email.trim().to_owned()));
-        }
-        let account = keystore.find(self.select())?.account;
-        let endpoint = match named {
-            Some(endpoint) => endpoint,
-            None => saved::endpoint(&account)?,
+    /// Where to sign in and as whom: as the command line says, and else as before.
+    fn target(&self, keystore: &Keystore) -> Result<Target, Failure> {
+        let saved = match (keystore.find(self.select()), &self.email) {
+            (Ok(entry), _) => Some(entry.account),
+            (Err(KeystoreError::Empty | KeystoreError::Unknown(_)), Some(_)) => None,
+            // The address is in use on several servers: all that would tell them apart was said.
+            (Err(KeystoreError::Several(_)), Some(_)) if self.endpoint.is_some() => None,
+            (Err(error), _) => return Err(error.into()),
         };
-        Ok((endpoint, account.email))
+        let email = self
+            .email
+            .as_ref()
+            .or(saved.as_ref().map(|saved| &saved.email));
+        Ok(Target {
+            email: email
+                .map(|email| email.trim().to_lowercase())
+                .unwrap_or_default(),
+            endpoint: match (&self.endpoint, &saved) {
+                (Some(endpoint), _) => endpoint.clone(),
+                (None, Some(saved)) => saved::endpoint(saved)?,
+                (None, None) => Endpoint::production(),
+            },
+            app: match (self.app, &saved) {
+                (Some(app), _) => app,
+                (None, Some(saved)) => App::of(saved)?,
+                (None, None) => App::Photos,
+            },
+        })
     }
 
-    /// Opens the keys that an export carries, with nothing but the password, and saves them.
+    /// Opens the keys that an export carries, with the password or the recovery key and nothing else, and saves them.
     fn sign_in_offline(
         &self,
         keystore: &Keystore,
@@ -207,18 +279,21 @@ impl Args {
             .hint("run `ente-pull` once on a machine that is signed in")
         })?;
         let email = &about.account.email;
-        let password = secret::password(&self.password, email, io)?;
-        io.ui
-            .note("working out the keys; this may take some seconds");
-        let keys = unlock::derive_kek(&password, &attributes)
-            .and_then(|kek| unlock::unlock(&kek, &attributes))
-            .map_err(|error| online::unlock_failure(email, error))?;
+        let recovery_key = ask::recovery_key(self, email, io)?;
+        let keys = sign_in::open_keys(self, email, None, recovery_key.as_ref(), &attributes, io)?;
         save_keys(keystore, &about.account, &keys)?;
         io.ui.note(&format!(
             "the keys of {email} are saved; `ente-decrypt` can use them"
         ));
         Ok(Exit::Done)
     }
+}
+
+/// Where to sign in and as whom.
+struct Target {
+    endpoint: Endpoint,
+    app: App,
+    email: String,
 }
 
 fn save_keys(keystore: &Keystore, account: &Account, keys: &Keys) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use ente_common::api::{Client, Connection, Endpoint};
+use ente_common::api::{App, Client, Connection, Endpoint};
 use ente_common::cli::{Io, output_failure};
 use ente_common::exit::{Exit, Failure};
 use ente_common::keystore::{Keystore, KeystoreError, Select};
@@ -90,7 +90,8 @@ fn end_session(
     io: &Io,
 ) -> Result<(), Failure> {
     let saved = keystore.token(Select::Named(folder))?;
-    let client = Client::new(endpoint(&saved.account)?, connection)?.with_token(saved.token);
+    let (endpoint, app) = (endpoint(&saved.account)?, App::of(&saved.account)?);
+    let client = Client::new(endpoint, app, connection)?.with_token(saved.token);
     crate::block_on(&io.interrupt, async { Ok(client.logout().await?) })
 }
 

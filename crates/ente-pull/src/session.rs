@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ente_common::api::{Client, Connection, Endpoint};
+use ente_common::api::{App, Client, Connection, Endpoint};
 use ente_common::exit::{Exit, Failure, chain};
 use ente_common::keystore::{KeystoreError, Select};
 use ente_common::layout::STATE_DIR;
@@ -46,8 +46,9 @@ impl Session {
             let what = format!("`{}` is no server", saved.account.endpoint);
             Failure::new(Exit::Failed, what).cause(error)
         })?;
+        let app = App::of(&saved.account)?;
         let client = |connection: &Connection| {
-            Client::new(endpoint.clone(), connection)
+            Client::new(endpoint.clone(), app, connection)
                 .map(|client| client.with_token(saved.token.clone()))
                 .map_err(|error| {
                     Failure::new(Exit::Failed, "cannot set up the connection").cause(chain(&error))

@@ -32,6 +32,12 @@ pub struct Account {
     pub totp_secret: Vec<u8>,
     /// Whether the server wants a code by e-mail before anything else.
     pub email_mfa: bool,
+    /// Whether SRP is set up; else only a code by e-mail signs in.
+    pub srp_set_up: bool,
+    /// Whether the sign-up was ever finished.
+    pub keys_set_up: bool,
+    /// Whether a passkey is a second factor, alone or beside the code.
+    pub passkey: Passkey,
     /// The master key.
     pub master_key: [u8; 32],
     /// The secret half of the key pair.
@@ -41,10 +47,22 @@ pub struct Account {
     pub(crate) srp_user_id: String,
     pub(crate) srp_salt: Vec<u8>,
     pub(crate) srp_verifier: Vec<u8>,
-    pub(crate) key_attributes: Value,
+    /// What the server holds of the keys: all of it wrapped.
+    pub key_attributes: Value,
     /// The recovery key.
     pub recovery_key: [u8; 32],
     tokens: Tokens,
+}
+
+/// A passkey as a second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passkey {
+    /// There is none.
+    None,
+    /// The browser is waited for.
+    Asks,
+    /// The browser is quicker than the first question.
+    Approves,
 }
 
 /// Where tokens come from.
@@ -79,6 +97,9 @@ impl Account {
             totp_enabled: false,
             totp_secret: base32(&text(&golden["totpSecret"])).expect("valid base32"),
             email_mfa: false,
+            srp_set_up: true,
+            keys_set_up: true,
+            passkey: Passkey::None,
             master_key: key(&golden["masterKey"]),
             secret_key: key(&golden["secretKey"]),
             public_key: key(&golden["keyAttributes"]["publicKey"]),
@@ -131,6 +152,9 @@ impl Account {
             totp_enabled: false,
             totp_secret: seed.bytes::<20>("totp", &[]).to_vec(),
             email_mfa: false,
+            srp_set_up: true,
+            keys_set_up: true,
+            passkey: Passkey::None,
             master_key,
             secret_key,
             public_key,
@@ -170,6 +194,18 @@ impl Account {
                 }
             }
         }
+    }
+
+    /// What a server says of an address that it does not know, so that nobody can tell.
+    pub(crate) fn invented_attributes() -> Value {
+        json!({
+            "srpUserID": uuid([9; 16]),
+            "srpSalt": encode([9; 16]),
+            "memLimit": MEMORY_LIMIT,
+            "opsLimit": PASSES_LIMIT,
+            "kekSalt": encode([9; 16]),
+            "isEmailMFAEnabled": false,
+        })
     }
 
     /// The answer to `GET /users/srp/attributes`.

@@ -26,7 +26,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::Value;
 
-pub use account::{Account, Token};
+pub use account::{Account, Passkey, Token};
 pub use content::Content;
 pub use generate::GenerateOptions;
 pub use golden::GoldenState;

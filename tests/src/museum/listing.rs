@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::answer::{ApiError, BAD_REQUEST, FORBIDDEN, NOT_FOUND, with_type};
 use super::paging::page;
 use super::server::Shared;
-use super::session::{Params, Session};
+use super::session::{App, Params, Session};
 use crate::library::Part;
 
 type Answer = Result<Json<Value>, ApiError>;
@@ -38,7 +38,8 @@ pub(crate) async fn collections(
 ) -> Json<Value> {
     let since = number(&params, "sinceTime").unwrap_or(0);
     let mut collections = shared.libraries()[session.account].stored().collections();
-    collections.retain(|(time, _)| *time > since);
+    // Everything here was put there by the photos app; another one sees nothing of it.
+    collections.retain(|(time, _)| *time > since && session.app == App::Photos);
     let collections: Vec<Value> = collections
         .into_iter()
         .map(|(_, collection)| collection)

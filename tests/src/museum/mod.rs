@@ -5,7 +5,7 @@
 //! [`Museum::with_library`], read what was asked from [`Museum::requests`], and make the server misbehave with
 //! [`Museum::inject`].
 //!
-//! Left out: everything that writes to an account over HTTP, sign-in by e-mail code and by passkey, public links.
+//! Left out: everything that writes to an account over HTTP, public links.
 
 mod answer;
 mod auth;
@@ -15,7 +15,9 @@ mod faults;
 mod harm;
 mod listing;
 mod log;
+mod mail;
 mod paging;
+mod passkey;
 mod server;
 mod session;
 pub(crate) mod srp;
@@ -51,6 +53,8 @@ pub struct Options {
     pub clock: Clock,
     /// Calls of one sign-in route that are answered per minute; the real server allows 10.
     pub sign_in_calls_per_minute: Option<usize>,
+    /// Whether an unknown address gets invented parameters in place of 404, as under attack.
+    pub invents_attributes: bool,
 }
 
 impl Default for Options {
@@ -61,6 +65,7 @@ impl Default for Options {
             link_lifetime: Duration::from_secs(7 * 24 * 3600),
             clock: Clock::system(),
             sign_in_calls_per_minute: None,
+            invents_attributes: false,
         }
     }
 }
@@ -152,7 +157,22 @@ impl Museum {
 
     /// A session token of the first account, without signing in.
     pub fn issue_token(&self) -> String {
-        self.shared.issue_token(0).plain
+        self.shared.issue_token(0, session::App::Photos).plain
+    }
+
+    /// The codes that were sent to this address, in order.
+    pub fn mailbox(&self, email: &str) -> Vec<String> {
+        self.shared.auth().mail.sent_to(email)
+    }
+
+    /// Passes the passkey page with the newest session, as a person in a browser does. The address that the page
+    /// leads to at its end.
+    ///
+    /// # Panics
+    ///
+    /// If no session waits for a passkey.
+    pub fn pass_passkey(&self) -> String {
+        self.shared.pass_passkey()
     }
 
     /// Ends every session, as a password change does.

@@ -19,8 +19,9 @@ use super::auth::{self, Auth};
 use super::cache::Cache;
 use super::harm::{self, Harm};
 use super::log::{Log, Origin, Served};
+use super::session::App;
 use super::store::{self, Links};
-use super::{Options, listing, lock};
+use super::{Options, listing, lock, mail, passkey};
 use crate::library::{Library, Token};
 
 /// What all handlers of a server share.
@@ -45,12 +46,12 @@ impl Shared {
         lock(&self.auth)
     }
 
-    /// Makes a session for an account, of the photos app.
-    pub(crate) fn issue_token(&self, account: usize) -> Token {
+    /// Makes a session for an account and an app.
+    pub(crate) fn issue_token(&self, account: usize, app: App) -> Token {
         let sign_in = self.sign_ins.fetch_add(1, Ordering::Relaxed);
         let token = self.libraries()[account].account().issue_token(sign_in);
         self.auth()
-            .admit(&token, account, self.options.clock.now_s());
+            .admit(&token, account, app, self.options.clock.now_s());
         token
     }
 }
@@ -89,7 +90,13 @@ pub(crate) async fn reopen(shared: &Arc<Shared>, api_url: &str) -> io::Result<()
 
 fn serve_both(shared: &Arc<Shared>, api: TcpListener, store: TcpListener) {
     for (listener, origin, router) in [
-        (api, Origin::Api, api_routes()),
+        (
+            api,
+            Origin::Api,
+            api_routes()
+                .nest(PREFIX, api_routes())
+                .fallback(|| async { NOT_FOUND }),
+        ),
         (store, Origin::Store, store_routes()),
     ] {
         let front = Front {
@@ -103,13 +110,23 @@ fn serve_both(shared: &Arc<Shared>, api: TcpListener, store: TcpListener) {
     }
 }
 
+/// Where the API is served once more, as behind a proxy that gives it a part of its paths.
+const PREFIX: &str = "/behind/a/proxy";
+
 fn api_routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/ping", get(listing::ping))
         .route("/users/srp/attributes", get(auth::attributes))
         .route("/users/srp/create-session", post(auth::create_session))
         .route("/users/srp/verify-session", post(auth::verify_session))
+        .route("/users/ott", post(mail::send_code))
+        .route("/users/verify-email", post(mail::verify))
         .route("/users/two-factor/verify", post(auth::verify_code))
+        .route(
+            "/users/two-factor/passkeys/get-token",
+            get(passkey::get_token),
+        )
+        .route("/users/sessions", get(auth::sessions))
         .route("/users/session-validity/v2", get(listing::session_validity))
         .route("/users/logout", post(auth::logout))
         .route("/collections", get(listing::collections))
@@ -121,7 +138,6 @@ fn api_routes() -> Router<Arc<Shared>> {
         .route("/files/info", post(listing::info))
         .route("/files/download/{id}", get(listing::download))
         .route("/files/preview/{id}", get(listing::preview))
-        .fallback(|| async { NOT_FOUND })
         .method_not_allowed_fallback(|| async { NOT_FOUND })
 }
 

@@ -1,6 +1,7 @@
 //! The caller of a route that needs a token.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Query};
@@ -13,10 +14,44 @@ use super::server::Shared;
 /// The decoded query.
 pub(crate) type Params = Query<HashMap<String, String>>;
 
-/// Proof that the request carried a live token of the photos app.
+/// The app that a request says it comes from. Tokens and e-mail codes belong to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum App {
+    Photos,
+    Locker,
+    Auth,
+}
+
+impl App {
+    fn of(parts: &Parts) -> Self {
+        let package = parts
+            .headers
+            .get("x-client-package")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        if package.starts_with("io.ente.auth") {
+            Self::Auth
+        } else if package.starts_with("io.ente.locker") {
+            Self::Locker
+        } else {
+            Self::Photos
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for App {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(parts))
+    }
+}
+
+/// Proof that the request carried a live token of the app that it says it comes from.
 pub(crate) struct Session {
     /// Index of the account.
     pub(crate) account: usize,
+    pub(crate) app: App,
     pub(crate) token: String,
 }
 
@@ -39,21 +74,15 @@ impl FromRequestParts<Arc<Shared>> for Session {
                     .clone()
             }
         };
-        // Tokens are stored per app, and every session here belongs to the photos app.
-        let package = parts
-            .headers
-            .get("x-client-package")
-            .and_then(|value| value.to_str().ok());
-        let other_app = package
-            .is_some_and(|p| p.starts_with("io.ente.auth") || p.starts_with("io.ente.locker"));
-        if other_app {
-            return Err(unauthorized("invalid token"));
-        }
-        let account = shared
-            .auth()
-            .account_of(&token, shared.options.clock.now_s());
+        let app = App::of(parts);
+        let now_s = shared.options.clock.now_s();
+        let account = shared.auth().account_of(&token, app, now_s);
         account
-            .map(|account| Self { account, token })
+            .map(|account| Self {
+                account,
+                app,
+                token,
+            })
             .map_err(unauthorized)
     }
 }

@@ -8,8 +8,8 @@ use crate::workspace::Source;
 /// The files of `ente-common` that may take hold of a standard stream.
 const STREAMS: [(&str, &[&str]); 3] = [
     ("io::stdout()", &["record.rs", "cli.rs"]),
-    ("io::stderr()", &["ui.rs"]),
-    ("io::stdin()", &["cli.rs", "ui.rs"]),
+    ("io::stderr()", &["ui.rs", "ui/prompt.rs"]),
+    ("io::stdin()", &["cli.rs", "ui/prompt.rs"]),
 ];
 
 /// Standard output belongs to records, standard error to messages; and nobody skips the wiping of keys.

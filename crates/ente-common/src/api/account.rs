@@ -4,9 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::{ApiError, Client, ErrorKind};
 use crate::encoding;
+use crate::token::Token;
 use crate::wire::KeyAttributes;
 
 /// What the server knows about an account before any proof: public parameters.
@@ -43,45 +45,72 @@ pub struct SrpSession {
     pub srp_b: Vec<u8>,
 }
 
-/// What a proof or a second factor leads to.
+/// What a proof, a code or a second factor leads to; [`Authorization::next`] says it in one word.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Authorization {
     /// The user ID.
     pub id: i64,
-    /// Absent while a second factor is due, or when the account has no keys.
-    pub key_attributes: Option<KeyAttributes>,
-    /// The token in a sealed box, in base64; absent likewise.
-    pub encrypted_token: Option<String>,
     /// The server's own proof, in base64; only in answers to [`Client::srp_verify`].
     #[serde(rename = "srpM2")]
     pub srp_m2: Option<String>,
+    key_attributes: Option<KeyAttributes>,
+    encrypted_token: Option<String>,
     #[serde(rename = "twoFactorSessionID")]
     totp_session: String,
     #[serde(rename = "twoFactorSessionIDV2")]
     totp_session_v2: String,
     #[serde(rename = "passkeySessionID")]
     passkey_session: String,
+    accounts_url: String,
 }
 
-/// What an account still asks for after the proof.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SecondFactor<'a> {
+/// What the server wants next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing more. The keys, wrapped, and the token in a sealed box, in base64.
+    Open(Box<KeyAttributes>, String),
     /// A code from an authenticator, for this session.
-    Totp(&'a str),
-    /// A passkey and nothing else.
-    PasskeyOnly,
+    Totp(String),
+    /// A passkey.
+    Passkey(PasskeySession),
+    /// Whichever of the two is at hand.
+    Either(String, PasskeySession),
+    /// The account has no keys: its sign-up was never finished.
+    NoKeys,
+}
+
+/// A passkey that is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PasskeySession {
+    /// Names the session in the page's address and in [`Client::passkey_result`].
+    pub id: String,
+    /// Where the server says that the page for passkeys is. It may be anything.
+    pub accounts_url: String,
 }
 
 impl Authorization {
-    /// The second factor that is due, if any. Where either would do, it is the code.
-    pub fn second_factor(&self) -> Option<SecondFactor<'_>> {
+    /// Reads a whole answer from JSON, as the passkey page hands it over.
+    pub fn from_json(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
+    }
+
+    /// What is to be done.
+    pub fn next(self) -> Next {
         // The server sends `""` for what does not apply.
-        let totp = [&self.totp_session, &self.totp_session_v2];
-        if let Some(session) = totp.into_iter().find(|session| !session.is_empty()) {
-            return Some(SecondFactor::Totp(session));
+        let given = |text: String| Some(text).filter(|text| !text.is_empty());
+        let totp = given(self.totp_session).or(given(self.totp_session_v2));
+        let passkey = given(self.passkey_session).map(|id| PasskeySession {
+            id,
+            accounts_url: self.accounts_url,
+        });
+        match (totp, passkey, self.key_attributes, self.encrypted_token) {
+            (Some(totp), Some(passkey), ..) => Next::Either(totp, passkey),
+            (Some(totp), None, ..) => Next::Totp(totp),
+            (None, Some(passkey), ..) => Next::Passkey(passkey),
+            (None, None, Some(attributes), Some(token)) => Next::Open(Box::new(attributes), token),
+            _ => Next::NoKeys,
         }
-        (!self.passkey_session.is_empty()).then_some(SecondFactor::PasskeyOnly)
     }
 }
 
@@ -107,7 +136,7 @@ impl Client {
             attributes: SrpAttributes,
         }
         let query = [("email", email)];
-        let body: Body = self.get("/users/srp/attributes", &query).await?;
+        let body: Body = self.get_rationed("/users/srp/attributes", &query).await?;
         Ok(body.attributes)
     }
 
@@ -167,6 +196,70 @@ impl Client {
             .await
     }
 
+    /// Has a code sent to the address, for a sign-in only: the server would make accounts for unknown addresses.
+    ///
+    /// [`NotFound`](ErrorKind::NotFound): no such account, or one without keys. An unknown address may also be passed over
+    /// in silence.
+    pub async fn send_email_code(&self, email: &str) -> Result<(), ApiError> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            email: &'a str,
+            purpose: &'static str,
+        }
+        let purpose = "login";
+        self.post_for_response("/users/ott", &Body { email, purpose })
+            .await
+            .map(drop)
+    }
+
+    /// Sends the code from an e-mail, once: it is spent when it is used.
+    ///
+    /// [`Unauthorized`](ErrorKind::Unauthorized): wrong code; [`Gone`](ErrorKind::Gone): no code is valid any more.
+    pub async fn verify_email(&self, email: &str, code: &str) -> Result<Authorization, ApiError> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            email: &'a str,
+            ott: &'a str,
+        }
+        self.post("/users/verify-email", &Body { email, ott: code })
+            .await
+    }
+
+    /// Asks whether the passkey was used meanwhile. At most ten times a minute, and the result is there for two minutes.
+    ///
+    /// The code `SESSION_NOT_VERIFIED`: not yet; [`NotFound`](ErrorKind::NotFound) and [`Gone`](ErrorKind::Gone): it took
+    /// too long.
+    pub async fn passkey_result(&self, session: &str) -> Result<Authorization, ApiError> {
+        let query = [("sessionID", session)];
+        self.get_rationed("/users/two-factor/passkeys/get-token", &query)
+            .await
+    }
+
+    /// When the session of this client was used last before this call, in microseconds since 1970, as far as the server
+    /// knows; downloads do not count.
+    ///
+    /// [`Unauthorized`](ErrorKind::Unauthorized): it has ended.
+    pub async fn last_used(&self) -> Result<Option<i64>, ApiError> {
+        #[derive(Deserialize)]
+        struct Body {
+            #[serde(default)]
+            sessions: Vec<Item>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Item {
+            #[serde(default)]
+            token: Zeroizing<String>,
+            #[serde(default)]
+            last_used_time: Option<i64>,
+        }
+        let body: Body = self.get_rationed("/users/sessions", &[]).await?;
+        let own = self.token.as_ref().map(Token::text);
+        let mut items = body.sessions.into_iter();
+        let found = items.find(|item| own.as_ref() == Some(&item.token));
+        Ok(found.and_then(|item| item.last_used_time))
+    }
+
     /// Whether the session is still good.
     ///
     /// [`Unauthorized`](ErrorKind::Unauthorized): it is not.
@@ -203,27 +296,37 @@ mod tests {
     use crate::api::test_server::{Canned, TestServer};
 
     #[test]
-    fn the_second_factor_follows_from_what_is_not_empty() {
-        for (members, due) in [
-            ("", None),
-            (r#","twoFactorSessionID":"""#, None),
+    fn the_next_step_follows_from_what_is_not_empty() {
+        let passkey = || PasskeySession {
+            id: "p".to_owned(),
+            accounts_url: "https://a".to_owned(),
+        };
+        let open = || Next::Open(Box::default(), "s".to_owned());
+        for (members, next) in [
+            ("", Next::NoKeys),
+            (r#","token":"plain""#, Next::NoKeys),
+            (r#","encryptedToken":"s","keyAttributes":{}"#, open()),
+            (
+                r#","twoFactorSessionID":"","passkeySessionID":"","encryptedToken":"s","keyAttributes":{}"#,
+                open(),
+            ),
             (
                 r#","twoFactorSessionID":"t","passkeySessionID":"""#,
-                Some(SecondFactor::Totp("t")),
+                Next::Totp("t".to_owned()),
             ),
             (
-                r#","twoFactorSessionIDV2":"v","passkeySessionID":"p""#,
-                Some(SecondFactor::Totp("v")),
+                r#","twoFactorSessionIDV2":"v","passkeySessionID":"p","accountsUrl":"https://a""#,
+                Next::Either("v".to_owned(), passkey()),
             ),
             (
-                r#","twoFactorSessionIDV2":"","passkeySessionID":"p""#,
-                Some(SecondFactor::PasskeyOnly),
+                r#","twoFactorSessionIDV2":"","passkeySessionID":"p","accountsUrl":"https://a""#,
+                Next::Passkey(passkey()),
             ),
         ] {
             let text = format!(r#"{{"id":1580559962386440{members}}}"#);
-            let answer: Authorization = serde_json::from_str(&text).unwrap();
-            assert_eq!(answer.second_factor(), due, "{members}");
+            let answer = Authorization::from_json(text.as_bytes()).unwrap();
             assert_eq!(answer.id, 1_580_559_962_386_440);
+            assert_eq!(answer.next(), next, "{members}");
         }
     }
 

@@ -22,25 +22,71 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Certificate, ClientBuilder, RequestBuilder, Response, redirect};
 use serde::de::DeserializeOwned;
 
-pub use account::{Authorization, SecondFactor, Session, SrpAttributes, SrpSession};
+pub use account::{Authorization, Next, PasskeySession, Session, SrpAttributes, SrpSession};
 pub use endpoint::{Endpoint, EndpointError, PRODUCTION};
 pub use error::{Answer, ApiError, ErrorKind};
 pub use object::{Fetched, ObjectBody};
 pub use retry::Retry;
 
 use crate::exit::{Exit, Failure, chain};
+use crate::manifest::Account;
 use crate::token::Token;
 
-/// Which app's data the session is for; a token is only valid together with it.
-pub const CLIENT_PACKAGE: &str = "io.ente.photos";
+/// Which app's data a session is for; a token and an e-mail code are only valid together with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum App {
+    /// Ente Photos.
+    #[default]
+    Photos,
+    /// Ente Locker.
+    Locker,
+}
 
-/// The largest JSON body that is read. A page of a listing has 2,500 entries of 1 to 2 KB; a bulk
+impl App {
+    /// As credentials and exports name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Photos => "photos",
+            Self::Locker => "locker",
+        }
+    }
+
+    /// The app of saved credentials.
+    ///
+    /// # Errors
+    /// When this build does not know it.
+    pub fn of(account: &Account) -> Result<Self, Failure> {
+        let known = Self::value_variants().iter();
+        let mut found = known.filter(|app| app.as_str() == account.app);
+        found.next().copied().ok_or_else(|| {
+            Failure::new(
+                Exit::Failed,
+                format!("the app `{}` is not known", account.app),
+            )
+            .hint("update the tools, or sign in again with `ente-login`")
+        })
+    }
+
+    /// As requests name it. The official clients send the same.
+    pub fn client_package(self) -> &'static str {
+        match self {
+            Self::Photos => "io.ente.photos",
+            Self::Locker => "io.ente.locker",
+        }
+    }
+}
+
+/// The largest JSON body of a library that is read. A page of a listing has 2,500 entries of 1 to 2 KB; a bulk
 /// move may put more into one.
 const MAX_JSON_BYTES: usize = 64 * 1024 * 1024;
+
+/// The largest JSON body about an account: some keys, or a list of sessions.
+const MAX_ACCOUNT_BYTES: usize = 1024 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -153,7 +199,11 @@ impl OnWait {
 
 impl Client {
     /// Makes a client without a session. Nothing is sent.
-    pub fn new(endpoint: Endpoint, connection: &Connection) -> Result<Self, ConnectionError> {
+    pub fn new(
+        endpoint: Endpoint,
+        app: App,
+        connection: &Connection,
+    ) -> Result<Self, ConnectionError> {
         // Fails only when a provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let extra = extra_certificates(connection)?;
@@ -171,7 +221,7 @@ impl Client {
                 builder
             }
         };
-        let package = HeaderValue::from_static(CLIENT_PACKAGE);
+        let package = HeaderValue::from_static(app.client_package());
         let api = base()
             .default_headers(HeaderMap::from_iter([(
                 "x-client-package".parse().expect("a valid name"),
@@ -221,37 +271,74 @@ impl Client {
         self.retry
     }
 
-    /// A GET of JSON, repeated while the failure may pass.
+    /// A GET of JSON of a library, repeated while the failure may pass.
     async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<T, ApiError> {
         let name = format!("GET {}{path}", self.endpoint);
-        let url = self.endpoint.url(path, query);
-        self.repeat(&name, || async {
-            let response = self.ask(self.api.get(url.clone()), &name).await?;
-            read_json(success(response, &name).await?, &name).await
+        self.repeat(&name, ApiError::is_transient, || {
+            self.get_once(&name, path, query, MAX_JSON_BYTES)
         })
         .await
     }
 
-    /// A POST of JSON, sent exactly once: repeating a proof or a code would spend it.
+    /// A GET of JSON about an account. These calls are few a minute, and each try counts: a refusal for being too many
+    /// is not answered by more.
+    async fn get_rationed<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, ApiError> {
+        let may_pass =
+            |error: &ApiError| error.is_transient() && error.kind != ErrorKind::TooManyRequests;
+        let name = format!("GET {}{path}", self.endpoint);
+        self.repeat(&name, may_pass, || {
+            self.get_once(&name, path, query, MAX_ACCOUNT_BYTES)
+        })
+        .await
+    }
+
+    async fn get_once<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        path: &str,
+        query: &[(&str, &str)],
+        limit: usize,
+    ) -> Result<T, ApiError> {
+        let request = self.api.get(self.endpoint.url(path, query));
+        let response = success(self.ask(request, name).await?, name).await?;
+        read_json(response, name, limit).await
+    }
+
+    /// A POST of JSON about an account, sent exactly once: repeating a proof or a code would spend it.
     async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl serde::Serialize,
     ) -> Result<T, ApiError> {
         let name = format!("POST {}{path}", self.endpoint);
+        let response = self.post_for_response(path, body).await?;
+        read_json(response, &name, MAX_ACCOUNT_BYTES).await
+    }
+
+    /// [`Client::post`] without a look at the body of the answer.
+    async fn post_for_response(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<Response, ApiError> {
+        let name = format!("POST {}{path}", self.endpoint);
         let request = self.api.post(self.endpoint.url(path, &[])).json(body);
-        let response = self.ask(request, &name).await?;
-        read_json(success(response, &name).await?, &name).await
+        success(self.ask(request, &name).await?, &name).await
     }
 
     // Not an async closure: futures made of those are not known to be `Send`, so they could not be spawned.
     async fn repeat<T, F: Future<Output = Result<T, ApiError>>>(
         &self,
         name: &str,
+        may_pass: impl Fn(&ApiError) -> bool,
         mut call: impl FnMut() -> F,
     ) -> Result<T, ApiError> {
         let repeated = async {
@@ -259,8 +346,7 @@ impl Client {
             loop {
                 match call().await {
                     Err(error)
-                        if error.is_transient()
-                            && self.retry.wait(done, error.retry_after()).await =>
+                        if may_pass(&error) && self.retry.wait(done, error.retry_after()).await =>
                     {
                         done += 1;
                     }
@@ -310,8 +396,12 @@ async fn success(response: Response, name: &str) -> Result<Response, ApiError> {
     }
 }
 
-/// Reads a bounded JSON body.
-async fn read_json<T: DeserializeOwned>(mut response: Response, name: &str) -> Result<T, ApiError> {
+/// Reads a JSON body of at most `limit` bytes.
+async fn read_json<T: DeserializeOwned>(
+    mut response: Response,
+    name: &str,
+    limit: usize,
+) -> Result<T, ApiError> {
     let is_html = |value: &HeaderValue| value.as_bytes().starts_with(b"text/html");
     if response.headers().get(CONTENT_TYPE).is_some_and(is_html) {
         return Err(ApiError::new(
@@ -325,7 +415,7 @@ async fn read_json<T: DeserializeOwned>(mut response: Response, name: &str) -> R
         .await
         .map_err(|error| ApiError::transport(error, name))?
     {
-        if body.len() + chunk.len() > MAX_JSON_BYTES {
+        if body.len() + chunk.len() > limit {
             return Err(ApiError::new(ErrorKind::TooLarge, name));
         }
         body.extend_from_slice(&chunk);
@@ -353,7 +443,7 @@ mod tests {
         };
         let told = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&told);
-        let client = Client::new(Endpoint::parse(&url).unwrap(), &connection)
+        let client = Client::new(Endpoint::parse(&url).unwrap(), App::Photos, &connection)
             .unwrap()
             .on_wait(Duration::from_millis(20), move |call| {
                 heard.lock().unwrap().push(call.to_owned());

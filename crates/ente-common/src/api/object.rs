@@ -63,7 +63,7 @@ impl Client {
         let path = format!("/files/download/{file}");
         let name = format!("GET {}{path}", self.endpoint);
         let url = self.endpoint.url(&path, &[]);
-        self.repeat(&name, || async {
+        self.repeat(&name, ApiError::is_transient, || async {
             let response = self.ask(self.api.get(url.clone()), &name).await?;
             if response.status().is_redirection() {
                 return location(&response)

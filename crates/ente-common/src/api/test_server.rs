@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Client, Connection, Endpoint, Retry};
+use super::{App, Client, Connection, Endpoint, Retry};
 use crate::token::Token;
 
 /// One prepared answer.
@@ -103,7 +103,7 @@ impl TestServer {
 /// A client that repeats twice, without a pause.
 pub(super) fn client_of(url: &str) -> Client {
     let endpoint = Endpoint::parse(url).unwrap();
-    let mut client = Client::new(endpoint, &Connection::default()).unwrap();
+    let mut client = Client::new(endpoint, App::Photos, &Connection::default()).unwrap();
     client.retry = Retry {
         retries: 2,
         first_pause: Duration::ZERO,

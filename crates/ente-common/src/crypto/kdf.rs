@@ -49,6 +49,19 @@ pub enum KdfError {
     PasswordLength,
 }
 
+/// Whether any account needs so much; what is beyond is a server that means harm.
+pub fn check_limits(mem_limit_bytes: u64, ops_limit: u64) -> Result<(), KdfError> {
+    let memory = MIN_MEMORY_BYTES..=MAX_MEMORY_BYTES;
+    let work = mem_limit_bytes.saturating_mul(ops_limit);
+    if memory.contains(&mem_limit_bytes) && (1..=MAX_WORK).contains(&work) {
+        return Ok(());
+    }
+    Err(KdfError::Limits {
+        mem_limit_bytes,
+        ops_limit,
+    })
+}
+
 /// Derives the KEK from `password` (raw bytes, not normalised) with exactly the limits that the server names: any
 /// others give another key.
 ///
@@ -59,14 +72,11 @@ pub fn derive_kek(
     mem_limit_bytes: u64,
     ops_limit: u64,
 ) -> Result<Kek, KdfError> {
+    check_limits(mem_limit_bytes, ops_limit)?;
     let limits = KdfError::Limits {
         mem_limit_bytes,
         ops_limit,
     };
-    let work = mem_limit_bytes.saturating_mul(ops_limit);
-    if !(MIN_MEMORY_BYTES..=MAX_MEMORY_BYTES).contains(&mem_limit_bytes) || work > MAX_WORK {
-        return Err(limits);
-    }
     if salt.len() != 16 {
         return Err(KdfError::SaltLength { actual: salt.len() });
     }

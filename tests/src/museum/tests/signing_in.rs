@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::srp::Client;
 use super::super::{Clock, Museum, Options};
 use super::{Answer, get, golden, post, send};
-use crate::library::{GoldenState, Library, decode, decode_text, encode, login_key};
+use crate::library::{GoldenState, Library, Passkey, decode, decode_text, encode, login_key};
 
 #[test]
 fn library_routes_want_a_live_token() {
@@ -193,4 +193,117 @@ fn a_code_works_once_and_its_session_ten_minutes() {
         assert_eq!(verify(&tried, "000000").status, 401);
     }
     assert_eq!(verify(&tried, &code()).status, 429);
+}
+
+#[test]
+fn a_mailed_code_belongs_to_one_app_works_once_and_lives_an_hour() {
+    let mut library = Library::empty(5, "ada@example.org", "pw");
+    library.account_mut().srp_set_up = false;
+    let options = Options {
+        clock: Clock::fixed(1_700_000_000),
+        ..Options::default()
+    };
+    let museum = Museum::start(library, options);
+    let call = |path: &str, package: &str, body: Value| {
+        let url = format!("{}{path}", museum.api_url());
+        send(
+            "POST",
+            &url,
+            &[("X-Client-Package", package)],
+            &body.to_string(),
+        )
+    };
+    let mail = || {
+        let body = json!({"email": " Ada@example.org", "purpose": "login"});
+        let answer = call("/users/ott", "io.ente.locker", body);
+        assert_eq!((answer.status, answer.text().as_str()), (200, ""));
+        museum.mailbox("ada@example.org").pop().unwrap()
+    };
+    let verify = |package: &str, code: &str| {
+        let body = json!({"email": "ada@example.org", "ott": code});
+        call("/users/verify-email", package, body)
+    };
+    assert_eq!(
+        get(
+            &format!(
+                "{}/users/srp/attributes?email=ada@example.org",
+                museum.api_url()
+            ),
+            ""
+        )
+        .json()["code"],
+        "NOT_FOUND"
+    );
+    let code = mail();
+    assert_eq!(verify("io.ente.photos", &code).status, 410);
+    assert_eq!(verify("io.ente.locker", "nonsense").status, 401);
+    let answer = verify("io.ente.locker.web", &code).json();
+    let token = museum.with_library(|library| token(library, &answer));
+    assert_eq!(verify("io.ente.locker", &code).status, 410, "spent");
+    let url = format!("{}/users/sessions", museum.api_url());
+    let used = |package: &str| {
+        let headers = [("X-Auth-Token", &*token), ("X-Client-Package", package)];
+        send("GET", &url, &headers, "")
+    };
+    assert_eq!(used("io.ente.photos").status, 401);
+    museum.clock().advance(Duration::from_secs(60));
+    let session = used("io.ente.locker").json()["sessions"][0].clone();
+    assert_eq!(session["token"], *token);
+    assert_eq!(session["lastUsedTime"], 1_700_000_000_000_000_i64);
+    let late = mail();
+    museum.clock().advance(Duration::from_secs(3600));
+    assert_eq!(verify("io.ente.locker", &late).status, 410);
+    let code = mail();
+    for _ in 0..20 {
+        assert_eq!(verify("io.ente.locker", "nonsense").status, 401);
+    }
+    assert_eq!(verify("io.ente.locker", &code).status, 429);
+    for _ in 0..9 {
+        mail();
+    }
+    let body = json!({"email": "ada@example.org", "purpose": "login"});
+    assert_eq!(call("/users/ott", "io.ente.locker", body).status, 429);
+}
+
+#[test]
+fn the_result_of_a_passkey_is_there_twice_for_two_minutes() {
+    let mut library = Library::empty(5, "ada@example.org", "pw");
+    library.account_mut().passkey = Passkey::Asks;
+    let options = Options {
+        clock: Clock::fixed(1_700_000_000),
+        ..Options::default()
+    };
+    let museum = Museum::start(library, options);
+    let open = || {
+        let answer = sign_in(&museum, "ada@example.org", "pw").0.json();
+        assert!(
+            answer["accountsUrl"]
+                .as_str()
+                .unwrap()
+                .starts_with("https://")
+        );
+        answer["passkeySessionID"].as_str().unwrap().to_owned()
+    };
+    let poll = |id: &str| {
+        let path = "/users/two-factor/passkeys/get-token?sessionID=";
+        get(&format!("{}{path}{id}", museum.api_url()), "")
+    };
+    let session = open();
+    let answer = poll(&session);
+    assert_eq!(
+        (answer.status, &answer.json()["code"]),
+        (400, &json!("SESSION_NOT_VERIFIED"))
+    );
+    assert!(museum.pass_passkey().starts_with(&format!(
+        "ente-cli://passkey?passkeySessionID={session}&response="
+    )));
+    for status in [200, 200, 410] {
+        assert_eq!(poll(&session).status, status);
+    }
+    let session = open();
+    museum.pass_passkey();
+    museum.clock().advance(Duration::from_secs(121));
+    assert_eq!(poll(&session).json()["code"], "INVALID_SESSION");
+    museum.clock().advance(Duration::from_secs(600));
+    assert_eq!(poll(&session).status, 404);
 }
