@@ -101,6 +101,44 @@ mod path {
     }
 }
 
+/// Names and paths of files that the tools move, write and remove by. An export may have lain where others can write, so
+/// a fact that would lead out of it is damage.
+mod inside {
+    use serde::{Deserialize, Deserializer};
+
+    /// One component of a path on any platform.
+    fn is_name(name: &str) -> bool {
+        !matches!(name, "" | "." | "..") && !name.contains(['/', '\\', ':', '\0'])
+    }
+
+    fn is_path(path: &str) -> bool {
+        path.split('/').all(is_name)
+    }
+
+    fn check<E: serde::de::Error>(text: String, is_inside: fn(&str) -> bool) -> Result<String, E> {
+        // Empty is what is not known yet.
+        match text.is_empty() || is_inside(&text) {
+            true => Ok(text),
+            false => Err(E::custom("a name that leads elsewhere")),
+        }
+    }
+
+    pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+        check(String::deserialize(deserializer)?, is_name)
+    }
+
+    pub(super) fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+        check(String::deserialize(deserializer)?, is_path)
+    }
+
+    pub(super) fn some_path<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<String>, D::Error> {
+        let path = Option::deserialize(deserializer)?;
+        path.map(|path| check(path, is_path)).transpose()
+    }
+}
+
 /// A setting of the export, stored at its first use by the tool that owns it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
@@ -244,7 +282,11 @@ pub struct Object {
     #[serde(default, skip_serializing_if = "no")]
     pub gone: bool,
     /// Where it lies below `trash/` since.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "inside::some_path",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub trashed: Option<String>,
 }
 
@@ -275,7 +317,11 @@ pub struct Folder {
     /// Collection ID.
     pub collection: i64,
     /// Folder name: one path component.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "inside::name",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub name: String,
     /// [`Collection::digest`] of the collection that it was named after.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -296,7 +342,11 @@ pub struct Placement {
     /// File ID.
     pub file: i64,
     /// Exported name; for a live photo the stem of both parts.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "inside::name",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub name: String,
     /// It claims its whole stem.
     #[serde(default, skip_serializing_if = "no")]
@@ -331,6 +381,7 @@ pub struct Placement {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// Its name in the album folder.
+    #[serde(deserialize_with = "inside::name")]
     pub name: String,
     /// Size in bytes.
     pub size: u64,
@@ -386,6 +437,7 @@ pub struct Verdict {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trash {
     /// Path below `trash/`, with `/`.
+    #[serde(deserialize_with = "inside::path")]
     pub path: String,
     /// Collection ID of the placement that it was.
     #[serde(default)]
@@ -430,7 +482,11 @@ pub struct Aside {
     /// Content version.
     pub version: Version,
     /// Path below `aside/`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "inside::path",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub path: String,
     /// What was seen.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -533,5 +589,80 @@ pub struct Checked {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pruned {
     /// Path below `trash/`.
+    #[serde(deserialize_with = "inside::path")]
     pub path: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::journal::Facts;
+
+    fn is_taken<F: Facts>(kind: &str, line: &str, name: &str) -> bool {
+        let line = line.replace("NAME", name);
+        F::parse(kind, line.as_bytes()).is_ok()
+    }
+
+    #[test]
+    fn a_fact_that_leads_out_of_the_export_is_damage() {
+        let folder = r#"{"collection":1,"name":"NAME"}"#;
+        let placement = r#"{"collection":1,"file":2,"name":"NAME"}"#;
+        let parts = r#"{"collection":1,"file":2,"parts":[{"name":"NAME","size":1,"blake3":""}]}"#;
+        let trash = r#"{"path":"2026-11-22/NAME"}"#;
+        let aside = r#"{"id":1,"version":"0011223344556677","path":"NAME"}"#;
+        let object = r#"{"id":1,"version":"0011223344556677","trashed":"2026-11-22/NAME"}"#;
+        for (name, is_inside) in [
+            ("photo 1.jpg", true),
+            ("..a", true),
+            ("...", true),
+            ("..", false),
+            (".", false),
+            ("../a", false),
+            ("/a", false),
+            ("a\\\\b", false),
+            ("C:a", false),
+            ("a\\u0000", false),
+        ] {
+            assert_eq!(
+                is_taken::<DecryptFact>("folder", folder, name),
+                is_inside,
+                "{name}"
+            );
+            assert_eq!(
+                is_taken::<DecryptFact>("placement", placement, name),
+                is_inside,
+                "{name}"
+            );
+            assert_eq!(
+                is_taken::<DecryptFact>("placement", parts, name),
+                is_inside,
+                "{name}"
+            );
+            assert_eq!(
+                is_taken::<DecryptFact>("trash", trash, name),
+                is_inside,
+                "{name}"
+            );
+            assert_eq!(
+                is_taken::<DecryptFact>("aside", aside, name),
+                is_inside,
+                "{name}"
+            );
+            assert_eq!(
+                is_taken::<PullFact>("object", object, name),
+                is_inside,
+                "{name}"
+            );
+            assert_eq!(
+                is_taken::<VerifyFact>("pruned", trash, name),
+                is_inside,
+                "{name}"
+            );
+        }
+        assert!(
+            !is_taken::<DecryptFact>("folder", folder, "a/b"),
+            "one component"
+        );
+        assert!(is_taken::<DecryptFact>("trash", trash, "a/metadata/b.json"));
+    }
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use ente_common::exit::Exit;
 use ente_common::manifest::Journal;
-use ente_common::manifest::facts::{Finding, MetaFact, Sidecar, VerifyFact};
+use ente_common::manifest::facts::{
+    DecryptFact, Finding, MetaFact, Part, Placement, Sidecar, Trash, VerifyFact,
+};
 
 use crate::mirror::Mirror;
 
@@ -169,4 +171,54 @@ fn a_rotten_source_is_told_of_and_leaves_the_tree() {
             .iter()
             .any(|content| content.0 == 101)
     );
+}
+
+/// The manifest of a mirror comes from a box that nobody trusts.
+#[test]
+fn forged_facts_take_nothing_from_outside() {
+    for is_trash in [false, true] {
+        let mut mirror = Mirror::initial();
+        let _ = mirror.run(&[]).done();
+        let placement = mirror.state().decrypt.placements[&(14, 106)].clone();
+        // In the second state 106 is removed.
+        mirror.list("2-changed", |_| ());
+        mirror.fetch_all("2-changed");
+        let precious = mirror.dir().with_file_name("precious.mp4");
+        fs::write(&precious, "precious").unwrap();
+        let metadata = fs::metadata(&precious).unwrap();
+        let (size, mtime) = (metadata.len(), ente_common::disk::mtime_us(&metadata));
+        let blake3 = blake3::hash(b"precious").to_hex().to_string();
+        let forged = if is_trash {
+            let _ = mirror.run(&["--on-remove", "delete"]).done();
+            mirror.list("1-initial", |_| ());
+            DecryptFact::Trash(Trash {
+                path: "../../../precious.mp4".into(),
+                collection: 14,
+                file: 106,
+                of: 1,
+                version: placement.version,
+                size,
+                blake3,
+                mtime,
+                reason: "removed".into(),
+                ..Trash::default()
+            })
+        } else {
+            let name = "../../precious.mp4".into();
+            let how = "written".into();
+            let parts = vec![Part {
+                name,
+                size,
+                blake3,
+                mtime,
+                how,
+            }];
+            DecryptFact::Placement(Placement { parts, ..placement })
+        };
+        record(&mirror, "decrypt", &forged);
+        let exit = mirror.run(&[]).exit;
+        assert!(precious.exists(), "{exit:?}");
+        let failure = exit.unwrap_err();
+        assert_eq!(failure.what, "the manifest is damaged", "{failure:?}");
+    }
 }
