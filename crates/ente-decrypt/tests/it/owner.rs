@@ -204,14 +204,12 @@ fn forged_facts_take_nothing_from_outside() {
                 ..Trash::default()
             })
         } else {
-            let name = "../../precious.mp4".into();
-            let how = "written".into();
             let parts = vec![Part {
-                name,
+                name: "../../precious.mp4".into(),
                 size,
                 blake3,
                 mtime,
-                how,
+                ..Part::default()
             }];
             DecryptFact::Placement(Placement { parts, ..placement })
         };
