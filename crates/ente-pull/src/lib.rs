@@ -3,6 +3,7 @@
 //! A round lists the account, compares that with the manifest, prints what changed, fetches what is lacking and stores it. The tool holds
 //! the session token and nothing else: it cannot read a title, let alone a photo.
 
+mod album;
 mod changes;
 mod download;
 mod fetch;

@@ -5,26 +5,23 @@
 //! thin facts about them are gathered and count only when the caller has closed the listing.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ente_common::api::{ApiError, Client, ErrorKind};
-use ente_common::manifest::facts::{self, PullFact, entry_digest, short_digest};
+use ente_common::manifest::facts::{self, PullFact};
 use ente_common::manifest::state::PullState;
-use ente_common::manifest::{Journal, JournalError, ciphertext};
+use ente_common::manifest::{Journal, JournalError};
 use ente_common::record::Problem;
 use ente_common::wire;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::album::Lister;
 use crate::problems;
 
-/// How far back a listing reaches beyond the last time seen.
-const OVERLAP_US: i64 = 5 * 60 * 1_000_000;
 /// Collections that are listed side by side: metadata calls go easy on a small server.
 const PARALLEL: usize = 4;
-/// Ciphertext that may wait in memory.
-const FLUSH_BYTES: usize = 4 << 20;
 
 /// What differs from the last listing.
 #[derive(Debug, Default)]
@@ -190,180 +187,4 @@ fn suspects(before: &PullState) -> BTreeSet<i64> {
     }
     let files = before.files.keys().filter(|key| stale.contains(&key.1));
     files.map(|key| key.0).collect()
-}
-
-/// What one collection came to.
-#[derive(Default)]
-struct Listed {
-    collection: Option<facts::Collection>,
-    files: Vec<facts::File>,
-    problem: Option<Problem>,
-    /// Nothing is known of its files.
-    failed: bool,
-}
-
-struct Lister<'a> {
-    client: &'a Client,
-    before: &'a PullState,
-    sink: &'a RefCell<&'a mut Journal>,
-    collection: &'a wire::Collection,
-    text: &'a RawValue,
-}
-
-/// What the entries seen so far say about the files of a collection.
-#[derive(Default)]
-struct Seen {
-    /// The last entry of each file wins; `None` where it says what was known.
-    files: BTreeMap<i64, Option<facts::File>>,
-    /// Files that are in the collection.
-    present: BTreeSet<i64>,
-    newest: i64,
-    broken: bool,
-}
-
-impl Lister<'_> {
-    async fn run(&self, full: bool) -> Result<Listed, ListingError> {
-        let id = self.collection.id;
-        let old = self.before.collections.get(&id);
-        let is_synced = old.is_some_and(|old| old.synced == self.collection.updation_time);
-        let since = match old {
-            Some(old) if !full => (old.cursor - OVERLAP_US).max(0),
-            _ => 0,
-        };
-        let mut seen = Seen::default();
-        if full || !is_synced {
-            match self.diff(since, &mut seen).await {
-                Err(error) if !error.ends_the_run() => {
-                    return Ok(Listed {
-                        problem: Some(problems::unlisted(id, &error)),
-                        failed: true,
-                        ..Listed::default()
-                    });
-                }
-                other => other?,
-            }
-        }
-        if since == 0 && (full || !is_synced) && !seen.broken {
-            // Complete: what was known and did not come is gone.
-            for file in self.before.files_in(id) {
-                if !seen.present.contains(&file.id) {
-                    seen.files.insert(file.id, Some(gone(id, file.id)));
-                }
-            }
-        }
-        let problem = seen.broken.then(|| problems::bad_entry(Some(id), None));
-        Ok(Listed {
-            collection: self.fact(&seen),
-            files: seen.files.into_values().flatten().collect(),
-            problem,
-            failed: false,
-        })
-    }
-
-    /// Reads the pages from `since` on.
-    async fn diff(&self, mut since: i64, seen: &mut Seen) -> Result<(), ListingError> {
-        loop {
-            let page = self.client.diff(self.collection.id, since).await?;
-            page.diff.iter().for_each(|text| self.take(text, seen));
-            let mut sink = self.sink.borrow_mut();
-            if sink.pending_bytes() > FLUSH_BYTES {
-                sink.flush()?;
-            }
-            drop(sink);
-            if page.diff.is_empty() || !page.has_more {
-                return Ok(());
-            }
-            if seen.newest <= since {
-                return Err(ListingError::Endless);
-            }
-            since = seen.newest;
-        }
-    }
-
-    fn take(&self, text: &RawValue, seen: &mut Seen) {
-        let id = self.collection.id;
-        let entry = match serde_json::from_str::<wire::FileEntry>(text.get()) {
-            Ok(entry) if entry.collection_id == id => entry,
-            _ => {
-                seen.broken = true;
-                return;
-            }
-        };
-        seen.newest = seen.newest.max(entry.updation_time);
-        let known = self.before.files.get(&(id, entry.id));
-        let fact = if entry.is_removed() {
-            seen.present.remove(&entry.id);
-            known.map(|_| gone(id, entry.id))
-        } else {
-            seen.present.insert(entry.id);
-            let digest = digest_of(text);
-            (known.is_none_or(|known| known.digest != digest))
-                .then(|| self.file(&entry, text, digest))
-        };
-        seen.files.insert(entry.id, fact);
-    }
-
-    fn file(&self, entry: &wire::FileEntry, text: &RawValue, digest: String) -> facts::File {
-        let mut sink = self.sink.borrow_mut();
-        let (at, len) = ciphertext::append(&mut sink, self.collection.id, Some(entry.id), text);
-        facts::File {
-            at,
-            len,
-            ..facts::File::listed(entry, digest)
-        }
-    }
-
-    /// The fact about the collection, where it differs from the last.
-    fn fact(&self, seen: &Seen) -> Option<facts::Collection> {
-        let old = self.before.collections.get(&self.collection.id);
-        let digest = short_digest(self.text.get().as_bytes());
-        // A broken entry must not be forgotten: the same entries are asked for again.
-        let (synced, cursor) = if seen.broken {
-            old.map_or((0, 0), |old| (old.synced, old.cursor))
-        } else {
-            let cursor = old.map_or(0, |old| old.cursor);
-            (self.collection.updation_time, cursor.max(seen.newest))
-        };
-        if old.is_some_and(|old| (&old.digest, old.synced, old.cursor) == (&digest, synced, cursor))
-        {
-            return None;
-        }
-        let (at, len) = match old.filter(|old| old.digest == digest) {
-            Some(old) => (old.at, old.len),
-            None => ciphertext::append(
-                &mut self.sink.borrow_mut(),
-                self.collection.id,
-                None,
-                self.text,
-            ),
-        };
-        Some(facts::Collection {
-            id: self.collection.id,
-            owner: self.collection.owner.id,
-            kind: self.collection.kind.clone(),
-            updated: self.collection.updation_time,
-            synced,
-            cursor,
-            digest,
-            at,
-            len,
-            gone: false,
-        })
-    }
-}
-
-fn gone(collection: i64, id: i64) -> facts::File {
-    facts::File {
-        collection,
-        id,
-        gone: true,
-        ..facts::File::default()
-    }
-}
-
-fn digest_of(text: &RawValue) -> String {
-    match serde_json::from_str(text.get()) {
-        Ok(members) => entry_digest(members),
-        Err(_) => short_digest(text.get().as_bytes()),
-    }
 }
