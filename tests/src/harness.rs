@@ -84,6 +84,11 @@ impl Machine {
         }
     }
 
+    /// Leaves everything on the disk, to be looked at; tells where.
+    pub fn keep(self) -> PathBuf {
+        self.home.keep()
+    }
+
     /// Its home.
     pub fn home(&self) -> &Path {
         self.home.path()
@@ -120,7 +125,7 @@ impl Machine {
     /// # Panics
     /// If it cannot be started.
     pub fn run(&self, line: &[&str]) -> Outcome {
-        outcome(self.command(line).output().expect("the tool starts"))
+        self.command(line).output().expect("the tool starts").into()
     }
 
     /// Runs one tool with this text on standard input.
@@ -139,7 +144,7 @@ impl Machine {
             // A tool that stops reading early closes the pipe; that is its right.
             let _ = stdin.write_all(input.as_bytes());
         });
-        let result = outcome(child.wait_with_output().expect("the tool ends"));
+        let result = child.wait_with_output().expect("the tool ends").into();
         feeder.join().expect("the feeder ends");
         result
     }
@@ -168,7 +173,7 @@ impl Machine {
             .into_iter()
             .map(|child| {
                 std::thread::spawn(move || {
-                    outcome(child.wait_with_output().expect("the tool ends"))
+                    Outcome::from(child.wait_with_output().expect("the tool ends"))
                 })
             })
             .collect();
@@ -211,15 +216,15 @@ impl Machine {
     }
 }
 
-fn outcome(output: std::process::Output) -> Outcome {
-    use std::os::unix::process::ExitStatusExt as _;
-    Outcome {
-        code: output
-            .status
-            .code()
-            .unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0)),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+impl From<std::process::Output> for Outcome {
+    fn from(output: std::process::Output) -> Self {
+        use std::os::unix::process::ExitStatusExt as _;
+        let signal = || 128 + output.status.signal().unwrap_or(0);
+        Self {
+            code: output.status.code().unwrap_or_else(signal),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
 }
 

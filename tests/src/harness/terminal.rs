@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pty_process::blocking::{Command, Pty, open};
 
-use super::{Machine, Outcome, outcome};
+use super::{Machine, Outcome};
 
 /// Longer than anything that a test waits for; a tool that hangs must not hang the tests.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -126,7 +126,7 @@ impl Terminal {
                 Err(_) => panic!("the tool goes on; it shows:\n{}", self.shown),
             }
         }
-        let mut outcome = outcome(self.child.wait_with_output().expect("the tool ends"));
+        let mut outcome = Outcome::from(self.child.wait_with_output().expect("the tool ends"));
         outcome.stderr.insert_str(0, &self.shown.replace('\r', ""));
         outcome
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::http::Uri;
 use serde_json::Value;
 
 use super::lock;
@@ -109,6 +110,8 @@ impl fmt::Debug for Edit {
 pub struct Match {
     origin: Option<Origin>,
     path: Option<String>,
+    ends: Option<&'static str>,
+    query: Option<String>,
     object: Option<(i64, Part)>,
     skip: usize,
 }
@@ -132,6 +135,23 @@ impl Match {
         Self {
             origin: Some(Origin::Store),
             ..Self::default()
+        }
+    }
+
+    /// Every request for the list of collections.
+    pub fn collections() -> Self {
+        Self {
+            ends: Some("/collections/v2"),
+            ..Self::api()
+        }
+    }
+
+    /// Every request for the files of this collection.
+    pub fn diff(collection: i64) -> Self {
+        Self {
+            ends: Some("/collections/v2/diff"),
+            query: Some(format!("collectionID={collection}&")),
+            ..Self::api()
         }
     }
 
@@ -173,8 +193,14 @@ impl Match {
         self
     }
 
-    fn fits(&self, origin: Origin, path: &str, object: Option<(i64, Part)>) -> bool {
+    fn fits(&self, origin: Origin, uri: &Uri, object: Option<(i64, Part)>) -> bool {
+        let (path, query) = (uri.path(), uri.query().unwrap_or_default());
         self.origin.is_none_or(|wanted| wanted == origin)
+            && self.ends.is_none_or(|end| path.ends_with(end))
+            && self
+                .query
+                .as_ref()
+                .is_none_or(|part| query.contains(part.as_str()))
             && self
                 .path
                 .as_ref()
@@ -219,15 +245,15 @@ impl Faults {
     }
 
     /// What happens to this request, in the order of injection. Each rule that fits is used up by one.
-    pub(crate) fn take(&self, origin: Origin, path: &str, stored: Option<ObjectKey>) -> Vec<Fault> {
+    pub(crate) fn take(&self, origin: Origin, uri: &Uri, stored: Option<ObjectKey>) -> Vec<Fault> {
         let object = stored
             .map(|key| (key.file, key.part))
-            .or_else(|| object_of_route(path));
+            .or_else(|| object_of_route(uri.path()));
         let mut rules = lock(&self.0);
         let mut taken = Vec::new();
         for rule in rules
             .iter_mut()
-            .filter(|rule| rule.matches.fits(origin, path, object))
+            .filter(|rule| rule.matches.fits(origin, uri, object))
         {
             if rule.matches.skip > 0 {
                 rule.matches.skip -= 1;
@@ -276,6 +302,28 @@ mod tests {
                 None,
                 false,
             ),
+            (Match::collections(), api, "/collections/v2", None, true),
+            (
+                Match::collections(),
+                api,
+                "/collections/v2/diff",
+                None,
+                false,
+            ),
+            (
+                Match::diff(7),
+                api,
+                "/collections/v2/diff?collectionID=7&sinceTime=0",
+                None,
+                true,
+            ),
+            (
+                Match::diff(7),
+                api,
+                "/collections/v2/diff?collectionID=77&sinceTime=0",
+                None,
+                false,
+            ),
             (Match::download(7), api, "/files/download/7", None, true),
             (Match::download(7), api, "/files/preview/7", None, false),
             (Match::object(7), api, "/files/download/7", None, false),
@@ -287,7 +335,7 @@ mod tests {
             let faults = Faults::default();
             faults.inject(matches.clone(), Fault::Status(500), Some(1));
             assert_eq!(
-                !faults.take(origin, path, key).is_empty(),
+                !faults.take(origin, &path.parse().unwrap(), key).is_empty(),
                 expected,
                 "{matches:?} {path}"
             );
@@ -299,7 +347,11 @@ mod tests {
         let faults = Faults::default();
         faults.inject(Match::any().skip(1), Fault::StallHeaders, Some(2));
         let struck: Vec<bool> = (0..4)
-            .map(|_| !faults.take(Origin::Api, "/ping", None).is_empty())
+            .map(|_| {
+                !faults
+                    .take(Origin::Api, &Uri::from_static("/ping"), None)
+                    .is_empty()
+            })
             .collect();
         assert_eq!(struck, [false, true, true, false]);
     }

@@ -74,9 +74,11 @@ pub(crate) async fn answer(
     next: Next,
 ) -> Response {
     let conditions = *lock(&shared.harm.conditions);
-    let path = request.uri().path().to_owned();
-    let stored = shared.links.object(&path).map(|(_, key)| key);
-    let faults = shared.harm.faults.take(origin, &path, stored);
+    let stored = shared
+        .links
+        .object(request.uri().path())
+        .map(|(_, key)| key);
+    let faults = shared.harm.faults.take(origin, request.uri(), stored);
     if !shared.harm.admit(origin, conditions.max_requests_per_s) {
         return match origin {
             Origin::Api => RATE_LIMITED.into_response(),

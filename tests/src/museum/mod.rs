@@ -38,7 +38,7 @@ pub use clock::Clock;
 pub use faults::{Conditions, Edit, Fault, Match};
 pub use log::{Origin, Request, Served};
 
-use server::Shared;
+use server::{Ports, Shared};
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -75,6 +75,7 @@ pub struct Museum {
     shared: Arc<Shared>,
     runtime: Option<Runtime>,
     api_url: String,
+    ports: Ports,
 }
 
 impl Museum {
@@ -84,35 +85,36 @@ impl Museum {
     ///
     /// If no port or thread is to be had.
     pub fn start(library: Library, options: Options) -> Self {
-        let runtime = runtime();
-        let (shared, api_url) = runtime
-            .block_on(server::listen(library, options))
-            .expect("ports open");
-        Self {
-            shared,
-            runtime: Some(runtime),
-            api_url,
-        }
+        let ports = Ports::reserve(options.api_port).expect("ports are free");
+        let shared = server::share(library, options, &ports);
+        let mut museum = Self {
+            shared: shared.expect("ports have addresses"),
+            runtime: None,
+            api_url: ports.api_url().expect("ports have addresses"),
+            ports,
+        };
+        museum.revive();
+        museum
     }
 
     /// Closes both ports and every connection, in the middle of whatever goes on. Sessions and links survive.
     pub fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Waits until nothing runs any more, so that the ports are free.
+            // Waits until nothing runs any more, so that all is closed.
             runtime.shutdown_timeout(Duration::from_secs(10));
         }
     }
 
-    /// Opens the same ports again.
+    /// Listens at the same ports again.
     ///
     /// # Panics
     ///
-    /// If somebody else has taken them meanwhile.
+    /// If no thread is to be had.
     pub fn revive(&mut self) {
         self.kill();
         let runtime = runtime();
-        let opened = runtime.block_on(server::reopen(&self.shared, &self.api_url));
-        opened.expect("the ports are still free");
+        let listening = runtime.block_on(server::listen(&self.shared, &self.ports));
+        listening.expect("reserved ports open");
         self.runtime = Some(runtime);
     }
 

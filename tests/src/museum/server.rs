@@ -1,7 +1,7 @@
 //! The two ports, what their handlers share, and the layer in front of them.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::Listener;
 use axum::{Router, serve};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::answer::NOT_FOUND;
 use super::auth::{self, Auth};
@@ -23,6 +23,9 @@ use super::session::App;
 use super::store::{self, Links};
 use super::{Options, listing, lock, mail, passkey};
 use crate::library::{Library, Token};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// What all handlers of a server share.
 pub(crate) struct Shared {
@@ -56,49 +59,65 @@ impl Shared {
     }
 }
 
-/// Opens both ports and serves them on this runtime. Returns what the handlers share, and the base of the API.
-pub(crate) async fn listen(
-    library: Library,
-    options: Options,
-) -> io::Result<(Arc<Shared>, String)> {
-    let api = TcpListener::bind(("127.0.0.1", options.api_port)).await?;
-    let store = TcpListener::bind("127.0.0.1:0").await?;
-    let api_url = format!("http://{}", api.local_addr()?);
-    let shared = Arc::new(Shared {
+/// The two ports, kept from everybody else for as long as this lives, whether somebody listens there or not.
+pub(crate) struct Ports {
+    api: TcpSocket,
+    store: TcpSocket,
+}
+
+impl Ports {
+    pub(crate) fn reserve(api_port: u16) -> io::Result<Self> {
+        Ok(Self {
+            api: bind((Ipv4Addr::LOCALHOST, api_port).into())?,
+            store: bind((Ipv4Addr::LOCALHOST, 0).into())?,
+        })
+    }
+
+    pub(crate) fn api_url(&self) -> io::Result<String> {
+        Ok(format!("http://{}", self.api.local_addr()?))
+    }
+
+    fn store_url(&self) -> io::Result<String> {
+        Ok(format!("http://{}", self.store.local_addr()?))
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseport(true)?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// What the handlers of a server share.
+pub(crate) fn share(library: Library, options: Options, ports: &Ports) -> io::Result<Arc<Shared>> {
+    Ok(Arc::new(Shared {
         options,
         log: Log::default(),
         harm: Harm::default(),
         cache: Cache::default(),
         links: Links::new(random()),
-        store_url: format!("http://{}", store.local_addr()?),
+        store_url: ports.store_url()?,
         libraries: Mutex::new(vec![library]),
         auth: Mutex::default(),
         sign_ins: AtomicI64::new(1),
-    });
-    serve_both(&shared, api, store);
-    Ok((shared, api_url))
+    }))
 }
 
-/// Opens the ports of an earlier [`listen`] again.
-pub(crate) async fn reopen(shared: &Arc<Shared>, api_url: &str) -> io::Result<()> {
-    let address = |url: &str| url.trim_start_matches("http://").to_owned();
-    let api = TcpListener::bind(address(api_url)).await?;
-    let store = TcpListener::bind(address(&shared.store_url)).await?;
-    serve_both(shared, api, store);
-    Ok(())
-}
-
-fn serve_both(shared: &Arc<Shared>, api: TcpListener, store: TcpListener) {
-    for (listener, origin, router) in [
+/// Listens at both ports, on this runtime.
+pub(crate) async fn listen(shared: &Arc<Shared>, ports: &Ports) -> io::Result<()> {
+    for (port, origin, router) in [
         (
-            api,
+            &ports.api,
             Origin::Api,
             api_routes()
                 .nest(PREFIX, api_routes())
                 .fallback(|| async { NOT_FOUND }),
         ),
-        (store, Origin::Store, store_routes()),
+        (&ports.store, Origin::Store, store_routes()),
     ] {
+        let listener = bind(port.local_addr()?)?.listen(BACKLOG)?;
         let front = Front {
             shared: Arc::clone(shared),
             origin,
@@ -108,6 +127,7 @@ fn serve_both(shared: &Arc<Shared>, api: TcpListener, store: TcpListener) {
             .with_state(Arc::clone(shared));
         tokio::spawn(serve(Counted { listener, front }, app).into_future());
     }
+    Ok(())
 }
 
 /// Where the API is served once more, as behind a proxy that gives it a part of its paths.
