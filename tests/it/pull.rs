@@ -508,7 +508,7 @@ fn spooled_objects_that_nobody_wants_any_more_are_removed() {
 #[test]
 fn watching_goes_round_until_its_time_is_up() {
     let (_museum, machine) = golden();
-    let watched = pull(&machine, &["--watch", "0s", "--max-duration", "1s"]).expect(0);
+    let watched = pull(&machine, &["--watch", "0s", "--max-duration", "3s"]).expect(0);
     assert!(watched.records_of("round").len() > 1);
     assert_eq!(watched.records_of("begin").len(), 1);
     assert_eq!(watched.records().pop().unwrap()["type"], "end");
@@ -649,6 +649,10 @@ fn an_album_of_somebody_else_that_vanishes_takes_its_files_along() {
     });
     let _ = pull(&machine, &[]).expect(0);
     museum.with_library(|library| library.live_mut().vanish(album));
+    // Once is no proof.
+    let missing = pull(&machine, &[]).expect(3);
+    assert_eq!(classes(&missing), ["album-missing"]);
+    assert!(missing.records_of("file").is_empty());
     let gone = pull(&machine, &[]).expect(0);
     assert_eq!(
         changed_words(&gone),

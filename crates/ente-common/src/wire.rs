@@ -31,6 +31,26 @@ pub struct DiffPage<T = FileEntry> {
     pub has_more: bool,
 }
 
+/// A file that was in the trash at some time, in an answer to `GET /trash/v2/diff`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrashEntry {
+    /// Which file.
+    pub file: TrashedFile,
+    /// It was put back into a collection. Else it is in the trash, or was deleted for good.
+    #[serde(default, deserialize_with = "or_default")]
+    pub is_restored: bool,
+    /// Microseconds of the Unix epoch.
+    pub updated_at: i64,
+}
+
+/// The part of a file in the trash that is looked at.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TrashedFile {
+    /// Unique on the server.
+    pub id: i64,
+}
+
 /// A container of files: album, folder, favorites, uncategorized.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,7 +1,7 @@
 //! The files of one collection, as differences from the last listing.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ente_common::api::Client;
 use ente_common::manifest::facts::{self, entry_digest, short_digest};
@@ -11,11 +11,14 @@ use ente_common::record::Problem;
 use ente_common::wire;
 use serde_json::value::RawValue;
 
-use crate::listing::ListingError;
+use crate::doubt;
+use crate::listing::{ListingError, Manner};
 use crate::problems;
 
 /// How far back a listing reaches beyond the last time seen.
 const OVERLAP_US: i64 = 5 * 60 * 1_000_000;
+/// Pages in a row that name no file that was not named before; an honest server has no reason to send many of them.
+const MAX_IDLE_PAGES: u32 = 100;
 /// Ciphertext that may wait in memory.
 const FLUSH_BYTES: usize = 4 << 20;
 
@@ -44,25 +47,28 @@ pub(crate) struct Lister<'a> {
 struct Seen {
     /// The last entry of each file wins; `None` where it says what was known.
     files: BTreeMap<i64, Option<facts::File>>,
-    /// Files that are in the collection.
-    present: BTreeSet<i64>,
     newest: i64,
     broken: bool,
 }
 
 impl Lister<'_> {
-    /// Lists what changed since the last time, or with `full` everything.
-    pub(crate) async fn run(&self, full: bool) -> Result<Listed, ListingError> {
+    /// Lists what changed since the last time, or everything.
+    pub(crate) async fn run(&self, manner: Manner) -> Result<Listed, ListingError> {
         let id = self.collection.id;
+        let full = manner.full;
         let old = self.before.collections.get(&id);
-        let is_synced = old.is_some_and(|old| old.synced == self.collection.updation_time);
+        let updated = self.collection.updation_time;
+        let is_synced = old.is_some_and(|old| old.synced == updated);
         let since = match old {
-            Some(old) if !full => (old.cursor - OVERLAP_US).max(0),
+            // Where the server's clock was set back, what changed since then has times before the cursor.
+            Some(old) if !full && updated >= old.cursor.saturating_sub(OVERLAP_US) => {
+                old.cursor.saturating_sub(OVERLAP_US).max(0)
+            }
             _ => 0,
         };
         let mut seen = Seen::default();
         if full || !is_synced {
-            match self.diff(since, &mut seen).await {
+            match self.files(since, manner.trusting, &mut seen).await {
                 Err(error) if !error.ends_the_run() => {
                     return Ok(Listed {
                         problem: Some(problems::unlisted(id, &error)),
@@ -71,14 +77,6 @@ impl Lister<'_> {
                     });
                 }
                 other => other?,
-            }
-        }
-        if since == 0 && (full || !is_synced) && !seen.broken {
-            // Complete: what was known and did not come is gone.
-            for file in self.before.files_in(id) {
-                if !seen.present.contains(&file.id) {
-                    seen.files.insert(file.id, Some(gone(id, file.id)));
-                }
             }
         }
         let problem = seen.broken.then(|| problems::bad_entry(Some(id), None));
@@ -90,20 +88,49 @@ impl Lister<'_> {
         })
     }
 
+    /// Reads what changed from `since` on; where that is everything, finds out what is no longer there.
+    async fn files(&self, since: i64, trusting: bool, seen: &mut Seen) -> Result<(), ListingError> {
+        self.diff(since, seen).await?;
+        if since > 0 || seen.broken {
+            return Ok(());
+        }
+        let id = self.collection.id;
+        let known = self.before.files_in(id).map(|file| file.id);
+        let absent: Vec<i64> = known
+            .filter(|file| !seen.files.contains_key(file))
+            .collect();
+        // What left is named as such for ever, so that one that is not named at all is most likely there.
+        if !trusting && !doubt::all_left(self.client, id, &absent).await? {
+            return Err(ListingError::Cut);
+        }
+        let gone = absent.into_iter().map(|file| (file, Some(gone(id, file))));
+        seen.files.extend(gone);
+        Ok(())
+    }
+
     /// Reads the pages from `since` on.
     async fn diff(&self, mut since: i64, seen: &mut Seen) -> Result<(), ListingError> {
+        let mut idle_pages = 0;
         loop {
             let page = self.client.diff(self.collection.id, since).await?;
+            let named = seen.files.len();
             page.diff.iter().for_each(|text| self.take(text, seen));
             let mut sink = self.sink.borrow_mut();
             if sink.pending_bytes() > FLUSH_BYTES {
                 sink.flush()?;
             }
             drop(sink);
-            if page.diff.is_empty() || !page.has_more {
+            if !page.has_more {
                 return Ok(());
             }
-            if seen.newest <= since {
+            if page.diff.is_empty() {
+                return Err(ListingError::Cut);
+            }
+            idle_pages = match seen.files.len() > named {
+                true => 0,
+                false => idle_pages + 1,
+            };
+            if seen.newest <= since || idle_pages > MAX_IDLE_PAGES {
                 return Err(ListingError::Endless);
             }
             since = seen.newest;
@@ -122,10 +149,8 @@ impl Lister<'_> {
         seen.newest = seen.newest.max(entry.updation_time);
         let known = self.before.files.get(&(id, entry.id));
         let fact = if entry.is_removed() {
-            seen.present.remove(&entry.id);
             known.map(|_| gone(id, entry.id))
         } else {
-            seen.present.insert(entry.id);
             let digest = digest_of(text);
             (known.is_none_or(|known| known.digest != digest))
                 .then(|| self.file(&entry, text, digest))
@@ -154,8 +179,10 @@ impl Lister<'_> {
             let cursor = old.map_or(0, |old| old.cursor);
             (self.collection.updation_time, cursor.max(seen.newest))
         };
-        if old.is_some_and(|old| (&old.digest, old.synced, old.cursor) == (&digest, synced, cursor))
-        {
+        let is_same = |old: &facts::Collection| {
+            !old.missing && (&old.digest, old.synced, old.cursor) == (&digest, synced, cursor)
+        };
+        if old.is_some_and(is_same) {
             return None;
         }
         let (at, len) = match old.filter(|old| old.digest == digest) {
@@ -177,6 +204,7 @@ impl Lister<'_> {
             digest,
             at,
             len,
+            missing: false,
             gone: false,
         })
     }

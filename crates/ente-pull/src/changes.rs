@@ -60,6 +60,8 @@ pub(crate) struct Changes {
     pub(crate) gone: usize,
     /// Files that were somewhere.
     pub(crate) known: usize,
+    /// Files that are somewhere now.
+    pub(crate) left: usize,
 }
 
 impl Changes {
@@ -99,6 +101,7 @@ impl Changes {
                 }
             }
         }
+        changes.left = placements.values().filter(|count| **count > 0).count();
         for (id, change) in &mut changes.files {
             if placements.get(id).is_none_or(|count| *count <= 0) {
                 change.kinds = vec![Kind::Removed];
@@ -106,6 +109,15 @@ impl Changes {
             }
         }
         changes
+    }
+
+    /// The files that were somewhere and are nowhere now, each with its owner.
+    pub(crate) fn gone_files(&self) -> Vec<(i64, i64)> {
+        let files = self.files.iter();
+        files
+            .filter(|(_, change)| change.kinds == [Kind::Removed])
+            .map(|(id, change)| (*id, change.owner))
+            .collect()
     }
 
     fn add(&mut self, file: &facts::File, kind: Kind) {
@@ -121,11 +133,11 @@ impl Changes {
     }
 
     /// So many files are gone that the listing itself is suspect: more than `allowed`, where that is given; else more than both 100 and a
-    /// fifth of them, or any where the listing is incomplete.
-    pub(crate) fn are_suspect(&self, is_incomplete: bool, allowed: Option<usize>) -> bool {
+    /// fifth of them, or any where the listing is blank or nothing is left.
+    pub(crate) fn are_suspect(&self, is_blank: bool, allowed: Option<usize>) -> bool {
         match allowed {
             Some(allowed) => self.gone > allowed,
-            None if is_incomplete => self.gone > 0,
+            None if is_blank || self.left == 0 => self.gone > 0,
             None => self.gone > FEW_FILES && self.gone * 5 > self.known,
         }
     }
@@ -235,8 +247,10 @@ mod tests {
     fn too_many_removals_are_suspect() {
         for (gone, known, empty, allowed, suspect) in [
             (0, 10_000, false, None, false),
-            (100, 100, false, None, false),
-            (101, 101, false, None, true),
+            (1, 1, false, None, true),
+            (100, 100, false, None, true),
+            (100, 101, false, None, false),
+            (101, 102, false, None, true),
             (101, 506, false, None, false),
             (101, 504, false, None, true),
             (2_001, 10_000, false, None, true),
@@ -251,6 +265,7 @@ mod tests {
             let changes = Changes {
                 gone,
                 known,
+                left: known - gone,
                 ..Changes::default()
             };
             assert_eq!(

@@ -18,6 +18,8 @@ use crate::problems;
 
 /// What a broken download must have brought for its next try to count as the first again.
 const PROGRESS_BYTES: u64 = 1 << 20;
+/// The most that is taken of an object whose size is not listed. The service stores nothing above 10 GiB.
+const MAX_OBJECT_BYTES: u64 = 12 << 30;
 
 /// An object that is there in full, not yet at its final place.
 #[derive(Debug)]
@@ -201,15 +203,17 @@ impl Downloader {
         {
             return Err(part.mismatch(total, expected)?);
         }
+        let most = expected.unwrap_or(MAX_OBJECT_BYTES);
+        if most > MAX_OBJECT_BYTES {
+            return Err(part.mismatch(most, MAX_OBJECT_BYTES)?);
+        }
         while let Some(chunk) = body.chunk().await? {
             self.throttle.pass(chunk.len()).await;
             part.write(&chunk)?;
             self.moved.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             self.progress.bytes(chunk.len() as u64);
-            if let Some(expected) = expected
-                && part.len > expected
-            {
-                return Err(part.mismatch(part.len, expected)?);
+            if part.len > most {
+                return Err(part.mismatch(part.len, most)?);
             }
         }
         match expected {
@@ -304,6 +308,9 @@ impl Part {
         self.restart()?;
         let cause = match found {
             0 => "the object is empty".to_owned(),
+            _ if expected == MAX_OBJECT_BYTES => {
+                "the object is larger than any that the service stores".to_owned()
+            }
             _ => format!("the object has {found} bytes where {expected} were listed"),
         };
         Ok(Trouble::item(problems::SIZE_MISMATCH, cause).into())

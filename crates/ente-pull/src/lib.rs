@@ -5,6 +5,7 @@
 
 mod album;
 mod changes;
+mod doubt;
 mod download;
 mod fetch;
 mod jobs;

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::album::Lister;
+use crate::doubt;
 use crate::problems;
 
 /// Collections that are listed side by side: metadata calls go easy on a small server.
@@ -32,8 +33,10 @@ pub(crate) struct Listing {
     pub(crate) files: Vec<facts::File>,
     /// What could not be listed; its old state stays.
     pub(crate) problems: Vec<Problem>,
-    /// The server named no collection at all, or did not tell what is in one of them: a file that is nowhere may be there.
-    pub(crate) is_incomplete: bool,
+    /// The server named no collection at all.
+    pub(crate) is_blank: bool,
+    /// The server did not tell what is in some collection: a file that is nowhere may be there.
+    pub(crate) is_partial: bool,
 }
 
 /// Why a listing ends without a result.
@@ -43,22 +46,29 @@ pub(crate) enum ListingError {
     Api(#[from] ApiError),
     #[error(transparent)]
     Journal(#[from] JournalError),
-    #[error("the server sends the same page of changes again and again")]
+    #[error("the server sends the same changes again and again")]
     Endless,
+    #[error("the server's list is not complete")]
+    Cut,
 }
 
 impl ListingError {
     /// No other collection can be listed either.
-    fn ends_the_run(&self) -> bool {
+    pub(crate) fn ends_the_run(&self) -> bool {
         match self {
             Self::Journal(_) => true,
-            Self::Endless => false,
-            Self::Api(error) => matches!(
-                error.kind,
-                ErrorKind::Unauthorized | ErrorKind::Unreachable | ErrorKind::Untrusted
-            ),
+            Self::Endless | Self::Cut => false,
+            Self::Api(error) => ends_the_run(error),
         }
     }
+}
+
+/// No other call will succeed either.
+pub(crate) fn ends_the_run(error: &ApiError) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::Unauthorized | ErrorKind::Unreachable | ErrorKind::Untrusted
+    )
 }
 
 impl Listing {
@@ -73,16 +83,21 @@ impl Listing {
         collections.chain(self.files.iter().cloned().map(PullFact::File))
     }
 
-    /// Leaves out everything that is gone, and lets the collections concerned be listed again by the next run.
-    pub(crate) fn hold_back_removals(&mut self, before: &PullState) {
+    /// Leaves out that these files are gone, and with `None` everything that is; lets the collections concerned be listed again by the
+    /// next run.
+    pub(crate) fn hold_back_removals(&mut self, before: &PullState, files: Option<&BTreeSet<i64>>) {
+        let is_held = |id| files.is_none_or(|files| files.contains(&id));
         let concerned: BTreeSet<i64> = self
             .files
             .iter()
-            .filter(|file| file.gone)
+            .filter(|file| file.gone && is_held(file.id))
             .map(|file| file.collection)
             .collect();
-        self.files.retain(|file| !file.gone);
-        self.collections.retain(|collection| !collection.gone);
+        self.files.retain(|file| !(file.gone && is_held(file.id)));
+        self.collections.retain(|collection| {
+            let mut lost = before.files_in(collection.id);
+            !collection.gone || files.is_some() && !lost.any(|file| is_held(file.id))
+        });
         for collection in &mut self.collections {
             if concerned.contains(&collection.id) {
                 let old = before.collections.get(&collection.id);
@@ -93,26 +108,39 @@ impl Listing {
     }
 }
 
-/// Lists the files of `served` collections. `full`: all of them from the start.
+/// How to list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// All files of all collections, from the start.
+    pub(crate) full: bool,
+    /// What is not named is gone, on the user's word; else it is asked for.
+    pub(crate) trusting: bool,
+}
+
+/// Lists the files of `served` collections.
 pub(crate) async fn list(
     client: &Client,
     served: &[Box<RawValue>],
     before: &PullState,
-    full: bool,
+    manner: Manner,
     journal: &mut Journal,
 ) -> Result<Listing, ListingError> {
     let mut listing = Listing {
-        is_incomplete: served.is_empty(),
+        is_blank: served.is_empty(),
         ..Listing::default()
     };
-    let (live, gone) = sort(served, before, &mut listing.problems);
+    let sorted = sort(served, before, &mut listing.problems);
+    let live = sorted.live;
     listing
         .collections
-        .extend(gone.into_iter().map(|id| facts::Collection {
-            id,
-            gone: true,
-            ..facts::Collection::default()
-        }));
+        .extend(sorted.gone.into_iter().map(gone));
+    for id in sorted.missing {
+        if manner.trusting || listing.is_blank {
+            listing.collections.push(gone(id));
+        } else if let Some(known) = before.collections.get(&id) {
+            miss(client, known, &mut listing).await?;
+        }
+    }
     let suspects = suspects(before);
     let sink = RefCell::new(journal);
     let listed: Vec<_> = stream::iter(&live)
@@ -124,8 +152,8 @@ pub(crate) async fn list(
                 collection,
                 text,
             };
-            let full = full || suspects.contains(&collection.id);
-            async move { lister.run(full).await }
+            let full = manner.full || suspects.contains(&collection.id);
+            async move { lister.run(Manner { full, ..manner }).await }
         })
         .buffered(PARALLEL)
         .try_collect()
@@ -134,18 +162,57 @@ pub(crate) async fn list(
         listing.collections.extend(one.collection);
         listing.files.extend(one.files);
         listing.problems.extend(one.problem);
-        listing.is_incomplete |= one.failed;
+        listing.is_partial |= one.failed;
     }
     sink.borrow_mut().flush()?;
     Ok(listing)
 }
 
-/// Parts what is served into live collections and the IDs of known ones that are gone: deleted, no longer shared, or silently missing.
+fn gone(id: i64) -> facts::Collection {
+    facts::Collection {
+        id,
+        gone: true,
+        ..facts::Collection::default()
+    }
+}
+
+/// Takes note that a known collection is not listed. That alone is no proof: it is gone when the next listing lacks it too, and the server
+/// denies it when asked.
+async fn miss(
+    client: &Client,
+    known: &facts::Collection,
+    listing: &mut Listing,
+) -> Result<(), ListingError> {
+    if known.missing && doubt::collection_is_gone(client, known.id).await? {
+        listing.collections.push(gone(known.id));
+        return Ok(());
+    }
+    listing.problems.push(problems::missing(known.id));
+    listing.is_partial = true;
+    if !known.missing {
+        let missing = true;
+        listing.collections.push(facts::Collection {
+            missing,
+            ..known.clone()
+        });
+    }
+    Ok(())
+}
+
+/// What is served, and what is not.
+struct Sorted<'a> {
+    live: Vec<(wire::Collection, &'a RawValue)>,
+    /// Known ones that were deleted or are no longer shared.
+    gone: Vec<i64>,
+    /// Known ones of which nothing is said.
+    missing: Vec<i64>,
+}
+
 fn sort<'a>(
     served: &'a [Box<RawValue>],
     before: &PullState,
     problems: &mut Vec<Problem>,
-) -> (Vec<(wire::Collection, &'a RawValue)>, Vec<i64>) {
+) -> Sorted<'a> {
     #[derive(Deserialize)]
     struct Id {
         id: i64,
@@ -153,9 +220,12 @@ fn sort<'a>(
     let mut live = Vec::new();
     let mut unknown_ids = false;
     let mut kept = BTreeSet::new();
+    let mut deleted = BTreeSet::new();
     for text in served {
         match serde_json::from_str::<wire::Collection>(text.get()) {
-            Ok(collection) if collection.is_deleted => {}
+            Ok(collection) if collection.is_deleted => {
+                deleted.insert(collection.id);
+            }
             Ok(collection) => {
                 kept.insert(collection.id);
                 live.push((collection, &**text));
@@ -168,10 +238,16 @@ fn sort<'a>(
             }
         }
     }
-    // Whoever the nameless ones are, they are not gone.
-    let gone = before.collections.keys().copied();
-    let gone = gone.filter(|id| !kept.contains(id) && !unknown_ids);
-    (live, gone.collect())
+    let known = before.collections.keys().copied();
+    let (gone, missing): (Vec<i64>, Vec<i64>) = known
+        .filter(|id| !kept.contains(id))
+        .partition(|id| deleted.contains(id));
+    Sorted {
+        live,
+        gone,
+        // Whoever the nameless ones are, they are not missing.
+        missing: if unknown_ids { Vec::new() } else { missing },
+    }
 }
 
 /// Collections whose listing may be out of date without their times telling: a file of theirs could not be fetched as listed.

@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 use tempfile::TempDir;
 
 use crate::changes::Changes;
-use crate::listing::{self, Listing};
+use crate::doubt;
+use crate::listing::{self, Listing, Manner};
 use crate::problems::{self, STAGE};
 use crate::records::Entries;
 use crate::store::Store;
@@ -154,22 +155,47 @@ impl Place {
         served: &[Box<RawValue>],
         full: bool,
     ) -> Result<(Listing, Journal), Failure> {
+        let manner = Manner {
+            full,
+            trusting: task.args.max_remove.is_some(),
+        };
         let mut journal = Journal::open(&self.ciphertext_dir(), "ciphertext")?;
         let before = &self.state.pull;
-        let listing = listing::list(task.client, served, before, full, &mut journal).await;
+        let listing = listing::list(task.client, served, before, manner, &mut journal).await;
         Ok((listing.map_err(|error| task.failure(error))?, journal))
     }
 
     /// What the listing changes; removals that cannot be believed are left out of it, which is a problem and told by `true`.
-    pub(crate) fn believe(&self, task: &Task<'_>, listing: &mut Listing) -> (Changes, bool) {
-        let changes = Changes::of(&self.state.pull, listing);
-        if !changes.are_suspect(listing.is_incomplete, task.args.max_remove) {
-            return (changes, false);
+    pub(crate) async fn believe(
+        &self,
+        task: &Task<'_>,
+        listing: &mut Listing,
+    ) -> Result<(Changes, bool), Failure> {
+        let before = &self.state.pull;
+        let changes = Changes::of(before, listing);
+        let allowed = task.args.max_remove;
+        if changes.are_suspect(listing.is_blank, allowed) {
+            let problem = problems::held_back(changes.gone, changes.known, task.dir);
+            listing.problems.push(problem);
+            listing.hold_back_removals(before, None);
+            return Ok((Changes::of(before, listing), true));
         }
-        let problem = problems::held_back(changes.gone, changes.known, task.dir);
+        if !listing.is_partial || allowed.is_some() {
+            return Ok((changes, false));
+        }
+        let mut gone = changes.gone_files();
+        let user = task.account.user_id;
+        let certain = doubt::certainly_gone(task.client, user, &gone).await;
+        let certain = certain.map_err(|error| task.failure(error))?;
+        gone.retain(|(id, _)| !certain.contains(id));
+        if gone.is_empty() {
+            return Ok((changes, false));
+        }
+        let problem = problems::in_doubt(gone.len(), task.dir);
         listing.problems.push(problem);
-        listing.hold_back_removals(&self.state.pull);
-        (Changes::of(&self.state.pull, listing), true)
+        let held = gone.into_iter().map(|(id, _)| id).collect();
+        listing.hold_back_removals(before, Some(&held));
+        Ok((Changes::of(before, listing), true))
     }
 
     /// Lets the listing count, on disk before anything rests on it.

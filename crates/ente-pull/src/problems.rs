@@ -125,6 +125,37 @@ pub(crate) fn held_back(gone: usize, known: usize, dir: &Path) -> Problem {
     }
 }
 
+/// Files that are in no album that could be listed.
+pub(crate) fn in_doubt(files: usize, dir: &Path) -> Problem {
+    let dir = dir.display();
+    Problem {
+        stage: STAGE.to_owned(),
+        class: "removals-held-back".to_owned(),
+        cause: format!(
+            "{files} files left their albums and may be in one that could not be listed; they were kept"
+        ),
+        hint: format!(
+            "run the same command again; if they were really deleted, run `ente-pull --max-remove {files} {dir}`"
+        ),
+        ..Problem::default()
+    }
+}
+
+/// An album that is not listed any more without having been deleted or unshared.
+pub(crate) fn missing(collection: i64) -> Problem {
+    Problem {
+        stage: STAGE.to_owned(),
+        class: "album-missing".to_owned(),
+        collection: Some(collection),
+        cause:
+            "the server does not list it any more, and does not say that it was deleted or unshared"
+                .to_owned(),
+        hint: "run the same command again; until that is certain the album stays as it was"
+            .to_owned(),
+        ..Problem::default()
+    }
+}
+
 /// Time was up before everything was fetched.
 pub(crate) fn out_of_time(left: usize) -> Problem {
     Problem {

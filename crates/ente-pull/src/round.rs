@@ -82,7 +82,7 @@ async fn list(task: &Task<'_>, place: &mut Place, now: i64) -> Result<Listed, Fa
     let (mut listing, mut ciphertext) = place.list(task, &served, full).await?;
     drop(served);
     let known = place.state.pull.collections.keys().copied().collect();
-    let (changes, is_held_back) = place.believe(task, &mut listing);
+    let (changes, is_held_back) = place.believe(task, &mut listing).await?;
     // What was held back must be found again by the next run.
     place.close_listing(task, &listing, full && !is_held_back, now, &mut ciphertext)?;
     Ok(Listed {

@@ -56,7 +56,9 @@ impl Task<'_> {
         match error {
             ListingError::Api(error) => problems::failure(&error, self.account),
             ListingError::Journal(error) => error.into(),
-            ListingError::Endless => Failure::new(Exit::Failed, error.to_string()),
+            ListingError::Endless | ListingError::Cut => {
+                Failure::new(Exit::Failed, error.to_string())
+            }
         }
     }
 }

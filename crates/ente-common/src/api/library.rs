@@ -3,8 +3,8 @@
 
 use serde_json::value::RawValue;
 
-use super::{ApiError, Client};
-use crate::wire::{Collections, DiffPage};
+use super::{ApiError, Client, ErrorKind};
+use crate::wire::{Collections, DiffPage, TrashEntry};
 
 impl Client {
     /// All collections that the account owns or that are shared with it, tombstones included, each
@@ -31,6 +31,31 @@ impl Client {
             ("sinceTime", &*since_us.to_string()),
         ];
         self.get("/collections/v2/diff", &query).await
+    }
+
+    /// Whether a file is in a collection now. An error where the server does not know this question.
+    pub async fn is_in_collection(&self, collection: i64, file: i64) -> Result<bool, ApiError> {
+        let query = [
+            ("collectionID", &*collection.to_string()),
+            ("fileID", &*file.to_string()),
+        ];
+        let answer = self.get::<serde::de::IgnoredAny>("/collections/file", &query);
+        match answer.await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error.kind == ErrorKind::NotFound
+                    && error.code() == "FILE_NOT_FOUND_IN_ALBUM" =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What happened to the trash after `since_us`; pages as [`diff`](Self::diff) does.
+    pub async fn trash(&self, since_us: i64) -> Result<DiffPage<TrashEntry>, ApiError> {
+        let query = [("sinceTime", &*since_us.to_string())];
+        self.get("/trash/v2/diff", &query).await
     }
 }
 
@@ -98,6 +123,23 @@ mod tests {
             let result = server.client_with_token().collections().await;
             assert_eq!(result.err().map(|error| error.kind), ends);
             assert_eq!(server.requests().len(), calls);
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_clear_no_says_that_a_file_left() {
+        let no = r#"{"code":"FILE_NOT_FOUND_IN_ALBUM","message":""}"#;
+        for (answer, outcome) in [
+            (Canned::new(200).body(r#"{"file":{}}"#), Some(true)),
+            (Canned::new(404).body(no), Some(false)),
+            (Canned::new(404).body("{}"), None),
+            (Canned::new(403).body("{}"), None),
+        ] {
+            let server = TestServer::start([answer]);
+            let asked = server.client_with_token().is_in_collection(7, 12).await;
+            assert_eq!(asked.ok(), outcome);
+            let request = &server.requests()[0];
+            assert!(request.starts_with("GET /collections/file?collectionID=7&fileID=12 "));
         }
     }
 

@@ -5,7 +5,9 @@
 
 use bytes::Bytes;
 use reqwest::Response;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE,
+};
 use url::Url;
 
 use super::error::header;
@@ -109,7 +111,8 @@ async fn judge(response: Response, offset: u64, name: String) -> Result<Fetched,
     let range = header(response.headers(), CONTENT_RANGE.as_str()).and_then(ContentRange::parse);
     let total = range.as_ref().and_then(|range| range.total);
     match response.status().as_u16() {
-        403 => return Ok(Fetched::LinkExpired),
+        // A store knows no sessions, so a 401 says nothing about ours.
+        401 | 403 => return Ok(Fetched::LinkExpired),
         404 => return Ok(Fetched::Missing),
         416 => return Ok(Fetched::PastEnd { total }),
         200 | 206 => {}
@@ -119,6 +122,12 @@ async fn judge(response: Response, offset: u64, name: String) -> Result<Fetched,
     let kind = header(response.headers(), CONTENT_TYPE.as_str());
     if kind.is_some_and(|kind| kind.starts_with("text/html")) {
         let kind = ErrorKind::Protocol("object but a web page");
+        return Err(ApiError::new(kind, &name));
+    }
+    // Nothing compressed was asked for: what comes would not be the object.
+    let coding = header(response.headers(), CONTENT_ENCODING.as_str());
+    if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+        let kind = ErrorKind::Protocol("object as it is stored");
         return Err(ApiError::new(kind, &name));
     }
     if response.status().as_u16() == 200 {
@@ -223,7 +232,15 @@ mod tests {
             (Canned::new(200).body("abc"), 0, "body at 0 of Some(3)"),
             (Canned::new(200).body("abc"), 2, "range ignored, Some(3)"),
             (Canned::new(403).body("<Error/>"), 2, "expired"),
+            (Canned::new(401).body("<Error/>"), 2, "expired"),
             (Canned::new(404).body("<Error/>"), 2, "missing"),
+            (
+                Canned::new(200)
+                    .header("content-encoding", "gzip")
+                    .body("abc"),
+                0,
+                "Protocol(\"object as it is stored\")",
+            ),
             (
                 Canned::new(416).header("content-range", "bytes */3"),
                 9,

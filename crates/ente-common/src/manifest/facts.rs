@@ -177,6 +177,9 @@ pub struct Collection {
     /// Length of that line.
     #[serde(default)]
     pub len: u64,
+    /// The last listing lacked it, though nothing says that it was deleted or unshared.
+    #[serde(default, skip_serializing_if = "no")]
+    pub missing: bool,
     /// Deleted, unshared or no longer listed.
     #[serde(default, skip_serializing_if = "no")]
     pub gone: bool,
