@@ -194,12 +194,24 @@ impl Tree {
         let mtime = disk::mtime_us(&metadata);
         // A run that was killed while it dated files anew leaves one of the times that it would have set.
         let is_ours = mtime == part.mtime
-            || [placement.taken, placement.modified, also].contains(&Some(mtime));
+            || [placement.taken, placement.modified, also].contains(&Some(mtime))
+            || self.is_time_of_a_twin(placement, part, mtime);
         if metadata.is_file() && metadata.len() == part.size && is_ours {
             Look::Ours
         } else {
             Look::Theirs
         }
+    }
+
+    /// Another placement of the same file was given this time: as a hard link to it, this one bears it too, though its own album may not have
+    /// been listed since.
+    fn is_time_of_a_twin(&self, placement: &Placement, part: &Part, mtime: i64) -> bool {
+        let mut placements = self.state.decrypt.placements.values();
+        placements.any(|twin| {
+            let mut parts = twin.parts.iter();
+            twin.file == placement.file
+                && parts.any(|one| one.mtime == mtime && one.blake3 == part.blake3)
+        })
     }
 }
 

@@ -84,6 +84,30 @@ fn compressed_answers_are_read() {
     assert_eq!(scene.heal(), BTreeSet::new());
 }
 
+#[test]
+fn a_new_date_that_one_album_does_not_tell_yet_is_no_users_edit() {
+    let mut scene = Scene::new();
+    let (shared, [_, _, album]) = (scene.files[0], scene.albums);
+    expect_all(&scene.machine.pipeline(), 0);
+    // One file in two albums: dated in one, it is dated in the other.
+    let link = ["ente-decrypt", "--link", "hard", scene.machine.dir()];
+    let _ = scene.machine.run(&link).expect(0);
+    let date = |live: &mut Live| live.set_taken_at(shared, 1_000_000_000_000_000);
+    scene.change(date);
+    scene
+        .museum
+        .inject(Match::diff(album), Fault::Status(500), None);
+    let outcomes = scene.machine.pipe(&[
+        &["ente-pull", "--retries", "0", scene.machine.dir()],
+        &["ente-decrypt", "-"],
+        &["ente-meta", "-"],
+    ]);
+    expect_all(&outcomes, 3);
+    scene.museum.clear_faults();
+    scene.change(|live| live.remove(shared, album));
+    scene.heal();
+}
+
 /// Each entry a microsecond later with every page, and always more to come.
 fn endless() -> Fault {
     let page = AtomicI64::new(0);
