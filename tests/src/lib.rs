@@ -7,6 +7,7 @@
 //! account at random, and knows what an export has to hold afterwards.
 
 pub mod crash;
+pub mod faults;
 pub mod harness;
 pub mod history;
 pub mod library;

@@ -39,6 +39,8 @@ enum Command {
     Demo(demo::Args),
     /// Kill the tools wherever they change something on disk, and see that the next run makes it good; needs strace
     Crash(DriverArgs),
+    /// Let server and network fail at random, and see that the next run makes it good
+    Faults(DriverArgs),
 }
 
 /// What is handed on to a driver of the tests; `-- --help` tells what it takes
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Crash(driver) => run::driver("ente-crash", &driver.args),
+        Command::Faults(driver) => run::driver("ente-faults", &driver.args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
