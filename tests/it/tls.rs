@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Once};
 
 use ente_tests::harness::Machine;
 use ente_tests::library::{GoldenState, Library};
@@ -30,15 +30,14 @@ struct Front {
 
 impl Front {
     fn start(certificate: &str, backend: &str) -> Self {
-        static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| {
-            rustls::crypto::ring::default_provider()
-                .install_default()
-                .unwrap();
-        });
         let certificate = CertificateDer::from_pem_file(vector(certificate)).unwrap();
         let key = PrivateKeyDer::from_pem_file(vector("server.key")).unwrap();
-        let config = ServerConfig::builder().with_no_client_auth();
+        // A provider of its own: the process may have got one from somebody else.
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth();
         let config = Arc::new(config.with_single_cert(vec![certificate], key).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
