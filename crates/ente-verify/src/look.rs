@@ -166,7 +166,7 @@ impl Looker {
 
     /// What the folders on the way to `path` are: none of those that hold albums may lead elsewhere.
     fn ground(&self, path: &str) -> io::Result<Ground> {
-        if path.starts_with(STATE_DIR) {
+        if Path::new(path).starts_with(STATE_DIR) {
             // Where the repository lies, its owner may choose: objects take room.
             return Ok(Ground::Folder);
         }
