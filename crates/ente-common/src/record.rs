@@ -383,11 +383,27 @@ impl Writer {
         let Some(out) = &mut self.out else {
             return Ok(());
         };
-        let mut line = serde_json::to_vec(&record.members)?;
-        line.push(b'\n');
-        out.write_all(&line)?;
+        let mut line = escape_controls(serde_json::to_string(&record.members)?);
+        line.push('\n');
+        out.write_all(line.as_bytes())?;
         out.flush()
     }
+}
+
+/// JSON lets DEL and the controls from U+0080 stand in a text as they are; a terminal that shows records may take them for commands.
+fn escape_controls(line: String) -> String {
+    // All of them have one of these bytes, and hardly any line has.
+    if !line.bytes().any(|byte| matches!(byte, 0x7f | 0xc2)) {
+        return line;
+    }
+    line.chars().fold(String::new(), |mut escaped, c| {
+        if c.is_control() {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+        escaped
+    })
 }
 
 /// A path as a record holds it: text, or base64 of its bytes where it is not UTF-8.
@@ -437,6 +453,18 @@ mod tests {
         assert_eq!(record.int("id"), Some(7));
         let printed = serde_json::to_string(&record.members).unwrap();
         assert_eq!(printed, line.replace("1.50", "1.5"));
+    }
+
+    #[test]
+    fn a_line_holds_no_control_character_as_it_is() {
+        let record = Record::new("file").with("title", "a\u{1b}\u{7f}\u{9b}31m\u{a0}é\n");
+        let line = escape_controls(serde_json::to_string(&record.members).unwrap());
+        assert_eq!(
+            line,
+            r#"{"v":1,"type":"file","title":"a\u001b\u007f\u009b31m é\n"}"#
+        );
+        let members: Map<String, Value> = serde_json::from_str(&line).unwrap();
+        assert_eq!(members, record.members);
     }
 
     #[test]

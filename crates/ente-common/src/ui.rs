@@ -22,11 +22,12 @@ use crate::record::Record;
 /// How often it is said that something takes long.
 const WAITING_EVERY: Duration = Duration::from_millis(4500);
 
-/// Control characters and direction changers made visible, so that a file's name cannot steer the terminal.
+/// Control characters, line breaks of any kind and direction changers made visible, so that a file's name can neither steer the terminal nor
+/// pass for a message of ours.
 pub fn clean(text: &str) -> Cow<'_, str> {
     fn is_foul(c: char) -> bool {
         c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     }
     if !text.contains(is_foul) {
         return text.into();
@@ -431,6 +432,10 @@ mod tests {
     #[test]
     fn direction_changers_are_made_visible() {
         assert_eq!(clean("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
+        assert_eq!(
+            clean("a\u{61c}\u{2028}b\u{9b}"),
+            "a\\u{61c}\\u{2028}b\\u{9b}"
+        );
         assert_eq!(clean("naïve 写真 🎂"), "naïve 写真 🎂");
     }
 }
