@@ -12,7 +12,7 @@ use ente_common::wire;
 use serde_json::value::RawValue;
 
 use crate::doubt;
-use crate::listing::{ListingError, Manner};
+use crate::listing::{ListingError, MAX_ENTRY_BYTES, Manner};
 use crate::problems;
 
 /// How far back a listing reaches beyond the last time seen.
@@ -140,7 +140,7 @@ impl Lister<'_> {
     fn take(&self, text: &RawValue, seen: &mut Seen) {
         let id = self.collection.id;
         let entry = match serde_json::from_str::<wire::FileEntry>(text.get()) {
-            Ok(entry) if entry.collection_id == id => entry,
+            Ok(entry) if entry.collection_id == id && text.get().len() <= MAX_ENTRY_BYTES => entry,
             _ => {
                 seen.broken = true;
                 return;

@@ -23,6 +23,8 @@ use crate::problems;
 
 /// Collections that are listed side by side: metadata calls go easy on a small server.
 const PARALLEL: usize = 4;
+/// The longest entry that is taken in. Honest ones have a few KiB, and each is held and passed on several times along the pipe.
+pub(crate) const MAX_ENTRY_BYTES: usize = 256 << 10;
 
 /// What differs from the last listing.
 #[derive(Debug, Default)]
@@ -225,6 +227,10 @@ fn sort<'a>(
         match serde_json::from_str::<wire::Collection>(text.get()) {
             Ok(collection) if collection.is_deleted => {
                 deleted.insert(collection.id);
+            }
+            Ok(collection) if text.get().len() > MAX_ENTRY_BYTES => {
+                kept.insert(collection.id);
+                problems.push(problems::bad_entry(Some(collection.id), None));
             }
             Ok(collection) => {
                 kept.insert(collection.id);

@@ -14,6 +14,9 @@ use serde_json::{Map, Value, json};
 
 use crate::plan::Target;
 
+/// The most of a record that entries take up. Whoever reads records stops at lines of 16 MiB; what is left out here stands in the manifest.
+const MAX_ENTRIES_BYTES: u64 = 8 << 20;
+
 /// What was done, for `end` and the summary.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
@@ -199,13 +202,17 @@ impl Printer<'_> {
             record = record.with("object", object);
         }
         let mut placements = Vec::new();
+        let mut room = MAX_ENTRIES_BYTES;
         for collection in &target.collections {
             let Some(fact) = state.pull.files.get(&(*collection, id)) else {
                 continue;
             };
             let mut placement = Map::new();
             placement.insert("collection".into(), (*collection).into());
-            placement.insert("entry".into(), self.entries.file(fact)?);
+            if let Some(left) = room.checked_sub(fact.len) {
+                room = left;
+                placement.insert("entry".into(), self.entries.file(fact)?);
+            }
             placements.push(Value::Object(placement));
         }
         placements.extend(
