@@ -174,13 +174,18 @@ impl Store {
         if self.folders.contains(folder) {
             return Ok(());
         }
-        if !folder.is_dir() {
-            fs::create_dir_all(folder)
-                .and_then(|()| disk::sync_parent(folder))
-                .map_err(|error| cannot("make", folder, &error))?;
-        }
+        self.make_below(folder)
+            .and_then(|()| disk::sync_parent(folder))
+            .map_err(|error| cannot("make", folder, &error))?;
         self.folders.insert(folder.to_owned());
         Ok(())
+    }
+
+    /// Makes a folder of ours that no link leads out of.
+    fn make_below(&self, folder: &Path) -> io::Result<()> {
+        let below = folder.strip_prefix(&self.dir).unwrap_or(folder);
+        let below = below.to_str().ok_or(io::ErrorKind::InvalidInput)?;
+        disk::make_dir_below(&self.dir, below).map(drop)
     }
 
     /// Puts an object that nobody wants into the trash, or removes it where `trash` names none.
@@ -201,7 +206,8 @@ impl Store {
             Some(path) => {
                 let to = self.path(&format!("trash/{path}"));
                 let folder = to.parent().unwrap_or(&self.dir);
-                fs::create_dir_all(folder).and_then(|()| fs::rename(&from, &to))
+                self.make_below(folder)
+                    .and_then(|()| fs::rename(&from, &to))
             }
         };
         match done {

@@ -96,6 +96,7 @@ impl Export {
             .into());
         }
         let about = serde_json::from_slice(&bytes).map_err(damaged)?;
+        refuse_links(&dir.join(STATE_DIR))?;
         // Absolute, so that records name it in a way that holds in any folder.
         let dir = std::path::absolute(dir)
             .map_err(|error| Failure::disk("cannot tell the current folder", &error))?;
@@ -273,6 +274,21 @@ impl Export {
     }
 }
 
+/// Refuses a state folder that holds links: what is written there would land elsewhere. `.ente` itself may lie elsewhere; that is its owner's choice.
+fn refuse_links(state_dir: &Path) -> Result<(), Failure> {
+    let failed = |error| Failure::disk(format!("cannot read `{}`", state_dir.display()), &error);
+    for entry in fs::read_dir(state_dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_symlink() {
+            let what = format!("`{}` is a link", entry.path().display());
+            return Err(Failure::new(Exit::Failed, what)
+                .cause("links are not followed out of the export")
+                .hint("move it away, or put what it leads to in its place"));
+        }
+    }
+    Ok(())
+}
+
 /// Makes a folder that only its owner can enter; one that is there is left as it is.
 ///
 /// # Errors
@@ -347,6 +363,17 @@ mod tests {
                 0o700
             );
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_state_folder_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        Export::create(dir.path(), account(1), Value::Null).unwrap();
+        assert!(Export::open(dir.path()).is_ok());
+        let link = dir.path().join(".ente/objects");
+        std::os::unix::fs::symlink(dir.path(), link).unwrap();
+        assert_eq!(Export::open(dir.path()).unwrap_err().exit, Exit::Failed);
     }
 
     #[test]
