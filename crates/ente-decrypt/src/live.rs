@@ -3,8 +3,9 @@
 //! Entries may bear any name (the archive can come from somebody else), so a name only tells which half an entry is and what extension it
 //! has; where it is written is up to the caller. Number and size of what is taken out are bounded.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufReader, Read as _, Write as _};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use ente_common::digest::ContentHasher;
@@ -14,8 +15,12 @@ use zip::result::ZipError;
 
 /// More entries than this are no live photo.
 const MAX_ENTRIES: usize = 1_000;
-/// The most that one half may unpack to, in bytes.
-const MAX_HALF_BYTES: u64 = 8 << 30;
+/// The directory of an archive of so many entries takes no more than this.
+const MAX_DIRECTORY_BYTES: u64 = 2 << 20;
+/// The most that one half may unpack to, in bytes: pictures and videos hardly shrink when they are packed, bombs do.
+const MAX_HALF_BYTES: u64 = 128 << 20;
+/// … and so many times the size of the archive above that.
+const MAX_GROWTH: u64 = 8;
 
 const IMAGES: [&str; 9] = [
     ".heic", ".heif", ".jpeg", ".jpg", ".png", ".gif", ".bmp", ".tiff", ".webp",
@@ -66,11 +71,17 @@ pub fn unpack(
     out: impl Fn(usize) -> PathBuf,
 ) -> Result<[Option<Half>; 2], LiveError> {
     let file = File::open(path).map_err(LiveError::Damaged)?;
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| match error {
+    let size = file.metadata().map_err(LiveError::Damaged)?.len();
+    // The archive says itself how many entries it has, and all of them are read at once.
+    let left = Cell::new(MAX_DIRECTORY_BYTES);
+    let file = BufReader::new(Bounded { file, left: &left });
+    let mut archive = ZipArchive::new(file).map_err(|error| match error {
         ZipError::InvalidArchive(_) => LiveError::NotAZip,
         ZipError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => LiveError::NotAZip,
         error => LiveError::Refused(error.to_string()),
     })?;
+    left.set(u64::MAX);
+    let max_bytes = MAX_HALF_BYTES.saturating_add(size.saturating_mul(MAX_GROWTH));
     if archive.len() > MAX_ENTRIES {
         return Err(LiveError::Refused(format!(
             "it has {} entries",
@@ -100,7 +111,7 @@ pub fn unpack(
     );
     let mut take = |entry: Option<(usize, &str)>, extension: String, part: usize| {
         entry
-            .map(|(index, _)| take_out(&mut archive, index, &out(part), extension))
+            .map(|(index, _)| take_out(&mut archive, index, &out(part), extension, max_bytes))
             .transpose()
     };
     Ok([
@@ -163,11 +174,34 @@ fn extensions(image: Option<&str>, video: Option<&str>, title: &str) -> [String;
     [still, moving]
 }
 
+/// A file of which only so much more may be read.
+struct Bounded<'a> {
+    file: File,
+    left: &'a Cell<u64>,
+}
+
+impl Read for Bounded<'_> {
+    fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(block)?;
+        let left = self.left.get().checked_sub(count as u64);
+        self.left
+            .set(left.ok_or_else(|| io::Error::other("its directory is too large"))?);
+        Ok(count)
+    }
+}
+
+impl Seek for Bounded<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
 fn take_out(
-    archive: &mut ZipArchive<BufReader<File>>,
+    archive: &mut ZipArchive<impl Read + Seek>,
     index: usize,
     path: &Path,
     extension: String,
+    max_bytes: u64,
 ) -> Result<Half, LiveError> {
     let mut entry = archive.by_index(index).map_err(|error| match error {
         ZipError::Io(error) => LiveError::Damaged(error),
@@ -187,7 +221,7 @@ fn take_out(
         }
         size += count as u64;
         // What the archive declares may be a lie.
-        if size > MAX_HALF_BYTES {
+        if size > max_bytes {
             return Err(LiveError::Refused("it unpacks to too much".into()));
         }
         let block = &block[..count];

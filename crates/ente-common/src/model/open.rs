@@ -16,6 +16,9 @@ use crate::crypto::{
 use crate::encoding::{EncodingError, array_from_base64, from_base64};
 use crate::wire;
 
+/// An album's name is told in every sidecar of its files; a longer one, which no app lets a person type, is cut.
+const MAX_ALBUM_NAME_BYTES: usize = 4096;
+
 /// A collection and what opens the files in it.
 #[derive(Debug)]
 pub struct OpenedCollection {
@@ -220,12 +223,15 @@ fn shared_key(served: &wire::Collection, key_pair: &KeyPair) -> Result<Collectio
 }
 
 fn collection_name(served: &wire::Collection, key: &CollectionKey) -> Result<String, Cause> {
-    if !served.name.is_empty() {
-        return Ok(served.name.clone());
-    }
-    let nonce = array_from_base64(&served.name_decryption_nonce)?;
-    let name = secretbox::open(key, &nonce, &from_base64(&served.encrypted_name)?)?;
-    String::from_utf8(name).map_err(|_| Cause::NotText)
+    let mut name = if served.name.is_empty() {
+        let nonce = array_from_base64(&served.name_decryption_nonce)?;
+        let name = secretbox::open(key, &nonce, &from_base64(&served.encrypted_name)?)?;
+        String::from_utf8(name).map_err(|_| Cause::NotText)?
+    } else {
+        served.name.clone()
+    };
+    name.truncate(name.floor_char_boundary(MAX_ALBUM_NAME_BYTES));
+    Ok(name)
 }
 
 fn file_key(entry: &wire::FileEntry, key: &CollectionKey) -> Result<FileKey, Cause> {
@@ -487,6 +493,13 @@ mod tests {
         let mut broken = album.clone();
         broken.encrypted_name = album.encrypted_key.clone();
         assert_eq!(keys.open(&broken).unwrap_err().piece, Piece::CollectionName);
+
+        let mut endless = album.clone();
+        endless.name = "é".repeat(1 << 20);
+        assert_eq!(
+            keys.open(&endless).unwrap().collection.name,
+            "é".repeat(2048)
+        );
 
         let mut broken = album.clone();
         broken.magic_metadata = envelope();
