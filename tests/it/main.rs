@@ -3,8 +3,10 @@
 
 mod crash;
 mod faults;
+mod fuzz;
 mod golden;
 mod history;
+mod hostile;
 mod lessons;
 mod login;
 mod mirror;

@@ -4,10 +4,12 @@
 //! seed. [`museum`] serves it over HTTP, and misbehaves when a test asks for that. Neither uses any code of the
 //! tools: what they encrypt, sign and answer is an independent reading of the protocol. [`harness`] runs the tools
 //! as processes and reads what they left by the pages of `docs/formats` alone. [`history`] makes things happen to an
-//! account at random, and knows what an export has to hold afterwards.
+//! account at random, and knows what an export has to hold afterwards. [`fuzz`] has the invariants
+//! of every parser.
 
 pub mod crash;
 pub mod faults;
+pub mod fuzz;
 pub mod harness;
 pub mod history;
 pub mod library;

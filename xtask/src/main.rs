@@ -9,6 +9,7 @@
 
 mod ci;
 mod demo;
+mod fuzz;
 mod interop;
 mod run;
 mod scene;
@@ -33,6 +34,8 @@ enum Command {
     Tidy,
     /// Hold exports against other people's programs: b3sum, jq, exiftool, parallel, xargs, Python with PyNaCl
     Interop,
+    /// Feed every parser with odd input for a while and hold it to its invariants
+    Fuzz(fuzz::Args),
     /// Serve an account made up for trying the tools, until Ctrl-C
     Serve(serve::Args),
     /// Show what the tools do, on an account made up for it
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::run_all(),
         Command::Tidy => tidy::run(),
         Command::Interop => interop::run(),
+        Command::Fuzz(args) => fuzz::feed(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Crash(driver) => run::driver("ente-crash", &driver.args),

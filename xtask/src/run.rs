@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::Result;
@@ -21,6 +22,19 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
         }
     }
     command
+}
+
+/// Builds a program of the tests and tells where it lies.
+pub(crate) fn built(name: &str) -> Result<PathBuf> {
+    run(&mut cargo(&[
+        "build",
+        "--locked",
+        "--package",
+        "ente-tests",
+        "--bin",
+        name,
+    ]))?;
+    Ok(std::env::current_exe()?.with_file_name(name))
 }
 
 /// The command as one would type it.

@@ -47,7 +47,11 @@ pub(crate) fn sources(root: &Path) -> Result<Vec<Source>> {
                 .replace('\\', "/");
             let is_ours = !below.starts_with('.') || below.starts_with(".c");
             if path.is_dir() {
-                if is_ours && below != "target" && below != "tests/golden" {
+                if is_ours
+                    && below != "target"
+                    && below != "tests/golden"
+                    && below != "tests/corpus"
+                {
                     folders.push(path);
                 }
             } else if is_ours && let Ok(text) = fs::read_to_string(&path) {

@@ -447,7 +447,8 @@ mod tests {
 
     #[test]
     fn members_of_others_stay_where_they_are() {
-        let line = r#"{"mine":[1.50,"é"],"v":1,"type":"file","id":7,"x":null}"#;
+        let line =
+            r#"{"mine":[1.50,"é",1.3333333333333333e+50],"v":1,"type":"file","id":7,"x":null}"#;
         let mut records = input(&format!("{line}\n")).unwrap();
         let record = records.next_record().unwrap().unwrap();
         assert_eq!(record.int("id"), Some(7));

@@ -8,7 +8,7 @@ mod open;
 mod plan;
 mod problem;
 mod settle;
-mod sidecar;
+pub mod sidecar;
 mod stage;
 mod tally;
 mod write;

@@ -9,40 +9,40 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Raised when the form of sidecars changes, so that all are written anew.
-pub(crate) const FORM: u32 = 1;
+pub const FORM: u32 = 1;
 
 /// A file with all that is known of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Subject<'a> {
+pub struct Subject<'a> {
     /// File ID.
-    pub(crate) id: i64,
+    pub id: i64,
     /// User ID of its owner.
-    pub(crate) owner: i64,
+    pub owner: i64,
     /// Version of its content.
-    pub(crate) version: Option<Version>,
+    pub version: Option<Version>,
     /// What was decrypted.
-    pub(crate) metadata: &'a EffectiveMetadata,
+    pub metadata: &'a EffectiveMetadata,
     /// Where the apps show it, its albums considered.
-    pub(crate) visibility: Visibility,
+    pub visibility: Visibility,
     /// Names of the albums that hold it, by ascending collection ID.
-    pub(crate) albums: &'a [String],
+    pub albums: &'a [String],
     /// It is in the account's own Favorites.
-    pub(crate) favorite: bool,
+    pub favorite: bool,
 }
 
 /// One exported file: a part of a subject in an album.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
+pub struct Place<'a> {
     /// Collection ID.
-    pub(crate) collection: i64,
+    pub collection: i64,
     /// Name of the album.
-    pub(crate) album: &'a str,
+    pub album: &'a str,
     /// Index of the part.
-    pub(crate) part: usize,
+    pub part: usize,
 }
 
 /// How records, sidecars and the command line spell a file type.
-pub(crate) fn type_name(file_type: FileType) -> &'static str {
+pub fn type_name(file_type: FileType) -> &'static str {
     match file_type {
         FileType::Image => "image",
         FileType::Video => "video",
@@ -52,7 +52,7 @@ pub(crate) fn type_name(file_type: FileType) -> &'static str {
 }
 
 /// How records and sidecars spell a visibility.
-pub(crate) fn visibility_name(visibility: Visibility) -> &'static str {
+pub fn visibility_name(visibility: Visibility) -> &'static str {
     match visibility {
         Visibility::Visible => "visible",
         Visibility::Archived => "archived",
@@ -102,7 +102,7 @@ struct RecordMetadata<'a> {
 }
 
 /// The `metadata` member of the record of a file.
-pub(crate) fn record_metadata(subject: &Subject<'_>) -> Value {
+pub fn record_metadata(subject: &Subject<'_>) -> Value {
     let metadata = subject.metadata;
     let text = Option::as_deref;
     let told = RecordMetadata {
@@ -207,7 +207,7 @@ struct Exact<'a> {
 }
 
 /// The bytes of a sidecar: the same values give the same bytes, on every machine.
-pub(crate) fn contents(subject: &Subject<'_>, place: Place<'_>) -> Vec<u8> {
+pub fn contents(subject: &Subject<'_>, place: Place<'_>) -> Vec<u8> {
     let metadata = subject.metadata;
     let text = Option::as_deref;
     let sidecar = Sidecar {

@@ -12,7 +12,7 @@ mod generate;
 mod golden;
 mod media;
 mod model;
-mod seal;
+pub(crate) mod seal;
 pub(crate) mod seed;
 #[cfg(test)]
 mod tests;

@@ -114,7 +114,7 @@ fn push_stream(key: &[u8; 32], header: [u8; 24]) -> PushStream {
 }
 
 /// "Randomness" that is the header to use, and nothing else.
-struct Fixed([u8; 24]);
+pub(crate) struct Fixed(pub(crate) [u8; 24]);
 
 impl RngCore for Fixed {
     fn next_u32(&mut self) -> u32 {
