@@ -1,8 +1,8 @@
 //! Kills the tools at every point at which they change something on disk, and at random moments, and looks whether the next run makes it good.
 //!
-//! Each [`scenario`] is prepared once: an account, an export in some state, a line of tools, and the tree that the line leads to when nothing
+//! Each `scenario` is prepared once: an account, an export in some state, a line of tools, and the tree that the line leads to when nothing
 //! happens. A run under `strace` counts the calls of each stage that change something. A round then starts from a copy of that state, has
-//! `strace` kill one stage just before one of these calls, [`check`]s what lies there, runs the line again and checks that nothing was lost,
+//! `strace` kill one stage just before one of these calls, `check`s what lies there, runs the line again and checks that nothing was lost,
 //! nothing half is there, and nothing was fetched twice. Nothing is left to timing but the kills at random moments.
 
 #![expect(
