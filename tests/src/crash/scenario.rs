@@ -1,7 +1,7 @@
 //! What is killed: a line, in a state of the account and the export.
 
 use crate::harness::Machine;
-use crate::history::{self, History};
+use crate::history::{self, History, Op};
 use crate::library::{GoldenState, Library};
 use crate::museum::{Museum, Options};
 
@@ -273,8 +273,10 @@ impl Stage {
             Account::Random(history, seed) => {
                 *seed += 1;
                 let ops = proptest::collection::vec(history::op(), 20);
-                for op in history::sample(ops, *seed) {
-                    history.apply(library.live_mut(), &op);
+                // What vanishes without a word leaves after two runs, and here one must be enough.
+                let told = |op: &Op| !matches!(op, Op::Vanish);
+                for op in history::sample(ops, *seed).iter().filter(|op| told(op)) {
+                    history.apply(library.live_mut(), op);
                 }
             }
         });
