@@ -8,6 +8,7 @@ mod golden;
 mod history;
 mod hostile;
 mod lessons;
+mod local;
 mod login;
 mod mirror;
 mod problems;

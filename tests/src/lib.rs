@@ -9,8 +9,12 @@
 
 pub mod crash;
 pub mod faults;
+#[cfg(target_os = "linux")]
+pub mod faulty_disk;
 pub mod fuzz;
 pub mod harness;
 pub mod history;
 pub mod library;
+#[cfg(target_os = "linux")]
+pub mod local;
 pub mod museum;

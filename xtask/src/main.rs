@@ -44,6 +44,8 @@ enum Command {
     Crash(DriverArgs),
     /// Let server and network fail at random, and see that the next run makes it good
     Faults(DriverArgs),
+    /// Let things go wrong on this machine: full, broken and odd disks, permissions, clocks
+    LocalFaults(DriverArgs),
 }
 
 /// What is handed on to a driver of the tests; `-- --help` tells what it takes
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Crash(driver) => run::driver("ente-crash", &driver.args),
         Command::Faults(driver) => run::driver("ente-faults", &driver.args),
+        Command::LocalFaults(driver) => run::driver("ente-local", &driver.args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -252,6 +252,13 @@ impl From<RecordError> for Failure {
     }
 }
 
+/// The input ended without its `end` record: what came was done, and whoever reads on must know that it was not everything.
+pub fn cut_short() -> Failure {
+    Failure::new(Exit::Failed, "the records were cut short")
+        .cause("the tool before did not finish")
+        .hint("see what it said, then run the same command again; it goes on where it stopped")
+}
+
 /// A record could not be printed: a closed pipe ends the run quietly.
 pub fn output_failure(error: &io::Error) -> Failure {
     Failure::disk("cannot write to standard output", error)

@@ -32,6 +32,16 @@ pub fn write_whole(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
     sync_parent(path)
 }
 
+/// Writes a file and waits until it is on the disk.
+///
+/// # Errors
+/// When a step fails; half a file may then be there.
+pub fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
@@ -81,17 +91,80 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             Ok(()) => return Ok(()),
-            // The file system does not know the flag: look first instead.
+            // The file system does not know the flag.
             Err(
                 rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP,
             ) => {}
             Err(error) => return Err(error.into()),
         }
     }
+    // A second name is never made over another one, on NFS neither; folders, and some file systems, have none: look first there.
+    match fs::hard_link(from, to) {
+        Ok(()) => return fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+        Err(_) => {}
+    }
     if fs::symlink_metadata(to).is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     fs::rename(from, to)
+}
+
+/// As [`rename_new`], also to another file system, such as one that is mounted on an album: a file is then copied beside `to`, synced,
+/// renamed, and only then removed at `from`. A stop before that leaves both.
+///
+/// # Errors
+/// As [`rename_new`]; folders and links stay on their file system.
+pub fn move_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rename_new(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            if fs::symlink_metadata(to).is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            let copied = copy_beside(from, to)?;
+            rename_new(&copied, to).inspect_err(|_| drop(fs::remove_file(&copied)))?;
+            fs::remove_file(from)
+        }
+        result => result,
+    }
+}
+
+/// As [`move_new`], in the place of a file of ours that is there.
+///
+/// # Errors
+/// When a step fails; what was there is then still there.
+pub fn move_over(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let copied = copy_beside(from, to)?;
+            fs::rename(&copied, to).inspect_err(|_| drop(fs::remove_file(&copied)))?;
+            fs::remove_file(from)
+        }
+        result => result,
+    }
+}
+
+/// Copies a file, whole, dated and synced, into the folder of `to`, under a name that the next try takes again.
+fn copy_beside(from: &Path, to: &Path) -> io::Result<PathBuf> {
+    let metadata = fs::symlink_metadata(from)?;
+    if !metadata.is_file() {
+        return Err(io::ErrorKind::CrossesDevices.into());
+    }
+    let names = [from, to].map(|path| path.file_name().unwrap_or_default());
+    // One of the two is a name in `partial/`, which is short; the other may be as long as names can be.
+    let short = names.into_iter().min_by_key(|name| name.len());
+    let mut name = std::ffi::OsString::from("tmp-");
+    name.push(short.unwrap_or_default());
+    let copied = to.with_file_name(name);
+    let copy = || {
+        let mut file = File::create(&copied)?;
+        io::copy(&mut File::open(from)?, &mut file)?;
+        file.set_permissions(metadata.permissions())?;
+        file.set_modified(metadata.modified()?)?;
+        file.sync_all()
+    };
+    copy().inspect_err(|_| drop(fs::remove_file(&copied)))?;
+    Ok(copied)
 }
 
 /// Makes the folder `relative` below `root`, refusing to pass through anything that is not a real folder.
@@ -185,6 +258,39 @@ mod tests {
         fs::remove_file(&to).unwrap();
         rename_new(&from, &to).unwrap();
         assert_eq!(fs::read_to_string(&to).unwrap(), "ours");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_moves_to_another_file_system_whole_and_over_nothing() {
+        // Memory on most machines; where it is the same file system, the plain rename is what is tested.
+        let other = match Path::new("/dev/shm").is_dir() {
+            true => tempfile::tempdir_in("/dev/shm").unwrap(),
+            false => tempfile::tempdir().unwrap(),
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let from = dir.path().join("new-1-2-0");
+        let to = other.path().join("x".repeat(255));
+        let time = system_time(1_717_236_000_123_456).unwrap();
+        let write = |text: &str| {
+            fs::write(&from, text).unwrap();
+            File::open(&from).unwrap().set_modified(time).unwrap();
+        };
+        write("one");
+        move_new(&from, &to).unwrap();
+        write("two");
+        assert_eq!(
+            move_new(&from, &to).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+        assert_eq!(fs::read_to_string(&to).unwrap(), "one");
+        move_over(&from, &to).unwrap();
+        assert_eq!(fs::read_to_string(&to).unwrap(), "two");
+        assert_eq!(fs::metadata(&to).unwrap().modified().unwrap(), time);
+        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        move_new(&to, &from).unwrap();
+        assert_eq!(fs::read_to_string(&from).unwrap(), "two");
     }
 
     #[cfg(unix)]

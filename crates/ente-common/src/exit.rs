@@ -114,7 +114,10 @@ impl Failure {
                 Some("check who may write there, then run the same command again"),
             ),
             Kind::BrokenPipe => (Exit::PipeClosed, None),
-            _ => (Exit::Failed, None),
+            _ => (
+                Exit::Failed,
+                Some("see that the disk is there and in order, then run the same command again"),
+            ),
         };
         let failure = Failure::new(exit, what).cause(error);
         match hint {
@@ -169,11 +172,24 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_has_its_own_code() {
-        let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
-        assert_eq!(
-            Failure::disk("cannot write `x`", &error).exit,
-            Exit::NotWritable
-        );
+    fn each_trouble_with_a_disk_has_its_code_and_says_what_to_do() {
+        use std::io::ErrorKind as Kind;
+        for (kind, exit) in [
+            (Kind::StorageFull, Exit::NotWritable),
+            (Kind::QuotaExceeded, Exit::NotWritable),
+            (Kind::ReadOnlyFilesystem, Exit::NotWritable),
+            (Kind::PermissionDenied, Exit::NotWritable),
+            (Kind::NotFound, Exit::Failed),
+            (Kind::Other, Exit::Failed),
+        ] {
+            let failure = Failure::disk("cannot write `x`", &kind.into());
+            assert_eq!(
+                (failure.exit, failure.hint.is_some()),
+                (exit, true),
+                "{kind}"
+            );
+        }
+        let closed = Failure::disk("cannot write", &Kind::BrokenPipe.into());
+        assert_eq!(closed.exit, Exit::PipeClosed);
     }
 }

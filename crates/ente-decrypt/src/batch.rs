@@ -87,7 +87,7 @@ impl Tree {
     /// When it cannot be renamed; it is then where it was.
     pub fn park(&self, batch: &mut Batch, from: &Path, parked: String) -> io::Result<PathBuf> {
         let parked = self.partial(&parked);
-        disk::rename_new(from, &parked)?;
+        disk::move_new(from, &parked)?;
         batch.left.extend(from.parent().map(Path::to_owned));
         Ok(parked)
     }
@@ -170,20 +170,23 @@ impl Tree {
     ) -> Result<(), Failure> {
         let result = self
             .make_parent(to, reached)
-            .and_then(|()| disk::rename_new(parked, to));
+            .and_then(|()| disk::move_new(parked, to));
         let Err(error) = result else {
             return Ok(());
         };
         let (class, cause, hint) = match error.kind() {
             io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => (
                 "occupied",
-                "something came to lie there while this run was writing",
+                "something came to lie there while this run was writing".to_owned(),
                 "run the same command again",
             ),
-            io::ErrorKind::CrossesDevices => (
+            // What is about this place stops nothing else: the file waits.
+            io::ErrorKind::PermissionDenied
+            | io::ErrorKind::InvalidFilename
+            | io::ErrorKind::CrossesDevices => (
                 "io",
-                "its folder is on another file system than the rest of the export",
-                "keep the export on one file system, then run the same command again",
+                error.to_string(),
+                "see who may write there, then run the same command again",
             ),
             _ => {
                 let what = format!("cannot write `{}`", to.display());
@@ -194,7 +197,7 @@ impl Tree {
         self.problems.push(Problem {
             class: class.into(),
             path: Some(path.display().to_string()),
-            cause: cause.into(),
+            cause,
             hint: hint.into(),
             ..problem()
         });

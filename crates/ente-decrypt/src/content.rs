@@ -243,7 +243,9 @@ impl Workshop {
     fn dated(&self, path: &Path, mtime: Option<i64>) -> Result<i64, Refusal> {
         let metadata = fs::metadata(path).map_err(Refusal::Disk)?;
         let now = disk::mtime_us(&metadata);
-        Ok(mtime.map_or(now, |us| date(path, now, us)))
+        mtime
+            .map_or(Ok(now), |us| date(path, now, us))
+            .map_err(Refusal::Disk)
     }
 
     fn decrypt(

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crossbeam_channel::Receiver;
+use ente_common::cli::cut_short;
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::ContentKey;
 use ente_common::record::{Record, Scope};
@@ -90,7 +91,10 @@ impl Run<'_> {
         }
         match ended.end {
             Some(_) => print(self.io, &end)?,
-            None => exit = exit.and(Exit::Failed),
+            None => {
+                self.io.ui.warning(&cut_short());
+                exit = exit.and(Exit::Failed);
+            }
         }
         Ok(exit)
     }
@@ -177,7 +181,10 @@ impl Run<'_> {
         }
         match &ended.end {
             Some(end) => print(self.io, &end_of(Some(end), json!({})))?,
-            None => exit = exit.and(Exit::Failed),
+            None => {
+                self.io.ui.warning(&cut_short());
+                exit = exit.and(Exit::Failed);
+            }
         }
         Ok(exit)
     }

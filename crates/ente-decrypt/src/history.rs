@@ -128,7 +128,7 @@ impl World {
     fn write(&mut self, key: PlacementKey, shot: &Shot, desired: &Desired) {
         let mut batch = Batch::default();
         let old = self.tree.placement(key);
-        let looks = self.tree.looks(&old, None);
+        let looks = self.tree.looks(&old, None).unwrap();
         assert!(self.tree.let_go(&mut batch, &old, &looks, "replaced"));
         let wanted = version(shot.version);
         let extensions: &[&str] = if shot.live { &[".heic", ".mov"] } else { &[""] };

@@ -27,7 +27,10 @@ pub fn pass<R: BufRead>(
     begin: &Begin,
     dir: &Path,
 ) -> Result<Exit, Failure> {
-    let export = Export::open(dir).ok();
+    let export = match Export::is_at(dir)? {
+        true => Some(Export::open(dir)?),
+        false => None,
+    };
     if let Some(export) = &export {
         export.check_account(&begin.account)?;
     }

@@ -38,33 +38,35 @@ pub struct Arrival {
 }
 
 impl Tree {
-    /// Parks the sidecar of a part; a second one for importers goes, as `ente-meta` writes another for the new name.
+    /// Parks the sidecar of a part, if it has one; a second one for importers goes, as `ente-meta` writes another for the new name.
+    ///
+    /// # Errors
+    /// When it cannot be looked at or moved; it is then where it was.
     pub fn park_sidecar(
         &self,
         batch: &mut Batch,
         key: PartKey,
         folder: &str,
         name: &str,
-    ) -> Option<PathBuf> {
-        let fact = self.state.meta.sidecars.get(&key)?;
-        let path = self.sidecar(folder, &format!("{name}.json"))?;
+    ) -> io::Result<Option<PathBuf>> {
+        let fact = self.state.meta.sidecars.get(&key);
+        let path = self.sidecar(folder, &format!("{name}.json"));
+        let Some((fact, path)) = fact.zip(path) else {
+            return Ok(None);
+        };
         if fact.second
             && let Some(second) = naming::second_sidecar_name(name)
             && let Some(second) = self.sidecar(folder, &second)
-            && is_unchanged(&second, &fact.blake3)
+            && is_unchanged(&second, &fact.blake3)?
         {
             // What is left behind by a failure here is found by `ente-verify`.
             let _ = fs::remove_file(second);
         }
-        if !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
-            return None;
+        if !file_at(&path)?.is_some_and(|metadata| metadata.is_file()) {
+            return Ok(None);
         }
-        self.park(
-            batch,
-            &path,
-            format!("sidecar-{}-{}-{}", key.0, key.1, key.2),
-        )
-        .ok()
+        let parked = format!("sidecar-{}-{}-{}", key.0, key.1, key.2);
+        self.park(batch, &path, parked).map(Some)
     }
 
     fn sidecar(&self, folder: &str, name: &str) -> Option<PathBuf> {
@@ -73,9 +75,12 @@ impl Tree {
     }
 
     /// Whether a sidecar is as `ente-meta` wrote it.
-    pub fn is_sidecar_unchanged(&self, key: PartKey, path: &Path) -> bool {
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn is_sidecar_unchanged(&self, key: PartKey, path: &Path) -> io::Result<bool> {
         let fact = self.state.meta.sidecars.get(&key);
-        fact.is_some_and(|fact| is_unchanged(path, &fact.blake3))
+        fact.map_or(Ok(false), |fact| is_unchanged(path, &fact.blake3))
     }
 
     /// Sends a part out of the tree: to the trash, or away for good where that is wanted. Its sidecar goes along unless it stays for a
@@ -94,20 +99,21 @@ impl Tree {
         let key = (placement.collection, placement.file);
         let folder = self.folder(key.0);
         let part = &placement.parts[index];
-        let from = self.path(&folder, &part.name);
-        let parked = self.park(
-            batch,
-            &from,
-            parked_name("old", key, index, placement.version),
-        )?;
-        Self::thins(batch, &folder);
         let of_part = (key.0, key.1, index);
-        let is_ours = self
-            .sidecar(&folder, &format!("{}.json", part.name))
-            .is_some_and(|path| self.is_sidecar_unchanged(of_part, &path));
-        let sidecar = (takes_sidecar && is_ours)
-            .then(|| self.park_sidecar(batch, of_part, &folder, &part.name))
-            .flatten();
+        let takes_sidecar = match self.sidecar(&folder, &format!("{}.json", part.name)) {
+            Some(path) if takes_sidecar => self.is_sidecar_unchanged(of_part, &path)?,
+            _ => false,
+        };
+        let from = self.path(&folder, &part.name);
+        let parked = parked_name("old", key, index, placement.version);
+        let parked = self.park(batch, &from, parked)?;
+        let sidecar = match takes_sidecar {
+            true => self.park_sidecar(batch, of_part, &folder, &part.name),
+            false => Ok(None),
+        };
+        // The part stays where its sidecar does.
+        let sidecar = sidecar.inspect_err(|_| drop(disk::move_new(&parked, &from)))?;
+        Self::thins(batch, &folder);
         self.discard(batch, placement, index, reason, parked, sidecar);
         Ok(())
     }
@@ -131,7 +137,7 @@ impl Tree {
             batch.drop_parked(parked);
             let of_part = (placement.collection, placement.file, index);
             match sidecar {
-                Some(parked) if self.is_sidecar_unchanged(of_part, &parked) => {
+                Some(parked) if self.is_sidecar_unchanged(of_part, &parked).unwrap_or(false) => {
                     batch.drop_parked(parked);
                 }
                 Some(edited) => {
@@ -303,12 +309,24 @@ impl Tree {
     }
 }
 
-fn is_unchanged(path: &Path, blake3: &str) -> bool {
+fn is_unchanged(path: &Path, blake3: &str) -> io::Result<bool> {
     // Sidecars are small; anything else is not one of ours.
     const MAX_SIDECAR_BYTES: u64 = 1 << 20;
-    let is_small = fs::symlink_metadata(path)
-        .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MAX_SIDECAR_BYTES);
-    is_small && fs::read(path).is_ok_and(|bytes| blake3::hash(&bytes).to_hex().as_str() == blake3)
+    match file_at(path)? {
+        Some(metadata) if metadata.is_file() && metadata.len() <= MAX_SIDECAR_BYTES => {
+            Ok(blake3::hash(&fs::read(path)?).to_hex().as_str() == blake3)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// What is at a path; none where nothing is.
+fn file_at(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    use io::ErrorKind as Kind;
+    match fs::symlink_metadata(path) {
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::NotADirectory) => Ok(None),
+        metadata => metadata.map(Some),
+    }
 }
 
 #[cfg(test)]

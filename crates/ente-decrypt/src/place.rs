@@ -130,9 +130,12 @@ impl Tree {
         // What has the same content already is only shared in another way.
         let is_same = old.version == Some(done.version) && self.state.is_whole(key);
         if !old.parts.is_empty() {
-            let looks = self.looks(&old, None);
             let reason = if is_same { RELINKED } else { "replaced" };
-            if !self.let_go(batch, &old, &looks, reason) {
+            let is_free = match self.seen(&old, None) {
+                Some(looks) => self.let_go(batch, &old, &looks, reason),
+                None => false,
+            };
+            if !is_free {
                 return discard_all(copies);
             }
         }
@@ -176,9 +179,10 @@ impl Tree {
             if name == Some(part.name.as_str()) {
                 continue;
             }
-            let parked = self.park_sidecar(batch, (key.0, key.1, index), &folder, &part.name);
-            if let Some(parked) = parked {
-                self.carry_sidecar(batch, parked, &folder, name);
+            match self.park_sidecar(batch, (key.0, key.1, index), &folder, &part.name) {
+                Ok(Some(parked)) => self.carry_sidecar(batch, parked, &folder, name),
+                Ok(None) => {}
+                Err(error) => self.cannot_move(key, &self.path(&folder, &part.name), &error),
             }
         }
     }
@@ -285,7 +289,7 @@ impl Tree {
     /// The files of a placement, if all of them are as they were written.
     pub fn intact(&self, key: PlacementKey) -> Option<Vec<(PathBuf, Part)>> {
         let placement = self.placement(key);
-        let looks = self.looks(&placement, None);
+        let looks = self.looks(&placement, None).ok()?;
         let folder = self.folder(key.0);
         let parts = placement.parts.iter();
         looks.iter().all(|look| *look == Look::Ours).then(|| {

@@ -268,8 +268,10 @@ impl Run<'_> {
     fn let_go(&mut self, key: PlacementKey) -> Result<bool, Failure> {
         let mut batch = Batch::default();
         let placement = self.tree.placement(key);
-        let looks = self.tree.looks(&placement, None);
-        let is_free = self.tree.let_go(&mut batch, &placement, &looks, "replaced");
+        let is_free = match self.tree.seen(&placement, None) {
+            Some(looks) => self.tree.let_go(&mut batch, &placement, &looks, "replaced"),
+            None => false,
+        };
         self.tree.commit(batch)?;
         self.tell_problems()?;
         Ok(is_free)
@@ -326,8 +328,9 @@ impl Run<'_> {
                 }
                 Err(Refusal::SourceChanged(key)) => {
                     let placement = self.tree.placement(*key);
-                    let looks = self.tree.looks(&placement, None);
-                    if self.tree.let_go(&mut batch, &placement, &looks, "damaged") {
+                    if let Some(looks) = self.tree.seen(&placement, None)
+                        && self.tree.let_go(&mut batch, &placement, &looks, "damaged")
+                    {
                         is_finished = false;
                         self.tree.problems.push(rotten(&placement));
                         let keys = done.targets.iter().map(|target| target.key);
@@ -347,7 +350,7 @@ impl Run<'_> {
                     ));
                 }
                 Err(Refusal::Disk(error)) => {
-                    let what = "cannot write a file of the export";
+                    let what = format!("cannot write the content of file {}", done.id);
                     failure = failure.or(Some(Failure::disk(what, error)));
                 }
             }

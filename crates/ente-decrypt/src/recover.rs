@@ -73,19 +73,27 @@ impl Left {
     }
 }
 
-fn left(export: &Export) -> Vec<Left> {
-    let Ok(entries) = fs::read_dir(export.state_path("partial")) else {
-        return Vec::new();
+fn left(export: &Export) -> Result<Vec<Left>, Failure> {
+    let partial = export.state_path("partial");
+    let failed = |error| Failure::disk(format!("cannot read `{}`", partial.display()), &error);
+    let entries = match fs::read_dir(&partial) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
     };
-    let paths = entries.flatten().map(|entry| entry.path());
-    let mut left: Vec<Left> = paths.filter_map(Left::parse).collect();
+    let mut left = Vec::new();
+    for entry in entries {
+        left.extend(Left::parse(entry.map_err(failed)?.path()));
+    }
     left.sort_by_key(Left::rank);
-    left
+    Ok(left)
 }
 
 /// A killed run left something to recover, or folders that it would have removed.
-pub fn is_needed(export: &Export) -> bool {
-    !left(export).is_empty() || Lock::is_left(&export.state_dir(), crate::NAME)
+///
+/// # Errors
+/// When that cannot be told.
+pub fn is_needed(export: &Export) -> Result<bool, Failure> {
+    Ok(!left(export)?.is_empty() || Lock::is_left(&export.state_dir(), crate::NAME))
 }
 
 impl Tree {
@@ -96,9 +104,9 @@ impl Tree {
     pub fn recover(&mut self) -> Result<(), Failure> {
         let mut batch = Batch::default();
         let mut displaced = BTreeSet::new();
-        for left in left(&self.export) {
+        for left in left(&self.export)? {
             if let Left::New(path, part) | Left::Old(path, part) = &left
-                && self.is_displaced(*part, path)
+                && self.is_displaced(*part, path)?
             {
                 displaced.insert(part.key);
             }
@@ -117,7 +125,7 @@ impl Tree {
         for key in displaced {
             // The facts must not claim what is the user's: without files the placement gets its content again, under a free name.
             let placement = self.placement(key);
-            let looks = self.looks(&placement, None);
+            let looks = self.looked_at(&placement)?;
             self.let_go(&mut batch, &placement, &looks, "replaced");
         }
         self.commit(batch)?;
@@ -128,11 +136,17 @@ impl Tree {
     }
 
     /// Something of the user's lies where this part is recorded.
-    fn is_displaced(&self, of: PartOf, parked: &Path) -> bool {
+    fn is_displaced(&self, of: PartOf, parked: &Path) -> Result<bool, Failure> {
         let placement = self.placement(of.key);
         let is_recorded =
             self.recorded(of.key, of).is_some() && self.home(of.key, of, parked, false).is_none();
-        is_recorded && self.looks(&placement, None).get(of.index) == Some(&Look::Theirs)
+        Ok(is_recorded && self.looked_at(&placement)?.get(of.index) == Some(&Look::Theirs))
+    }
+
+    fn looked_at(&self, placement: &Placement) -> Result<Vec<Look>, Failure> {
+        let folder = self.export.dir().join(self.folder(placement.collection));
+        self.looks(placement, None)
+            .map_err(|error| cannot(&folder, &error))
     }
 
     fn finish_old(
@@ -173,7 +187,7 @@ impl Tree {
         if self
             .recorded(part.key, part)
             .is_some_and(|part| part.blake3 == blake3)
-            && self.looks(&recorded, None).get(part.index) == Some(&Look::Ours)
+            && self.looked_at(&recorded)?.get(part.index) == Some(&Look::Ours)
         {
             // It was to be shared in another way, and is.
             return remove(&path);

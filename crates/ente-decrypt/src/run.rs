@@ -312,9 +312,9 @@ impl<'a> Run<'a> {
             meta: MetaState::load(&state_dir)?,
             verify: VerifyState::load(&state_dir)?,
         };
-        let (args, dir) = (self.args, self.tree.export.dir().to_owned());
+        let (args, partial) = (self.args, self.tree.partial(""));
         let settings = Settings::new(&state, args.mtime, args.link, args.on_remove, || {
-            longest_name(&dir)
+            longest_name(&partial, !args.dry_run)
         });
         self.library.reload();
         self.unread.clear();
@@ -337,7 +337,7 @@ impl<'a> Run<'a> {
         self.survey()?;
         let is_new = !self.desired.is_empty() || self.tree.settings.changed();
         let has_steps = self.scope == Scope::All && !self.rest.is_empty();
-        if is_new || has_steps || recover::is_needed(&self.tree.export) {
+        if is_new || has_steps || recover::is_needed(&self.tree.export)? {
             self.begin_writing()?;
             self.restructure(&BTreeSet::new())?;
         }
@@ -364,7 +364,7 @@ impl<'a> Run<'a> {
         }
         let export = &self.tree.export;
         let now = (self.io.clock)();
-        let has_left = recover::is_needed(export);
+        let has_left = recover::is_needed(export)?;
         let lock = export.lock(NAME, &self.run, now, self.args.break_lock)?;
         private_dir(&export.state_path("partial"))
             .map_err(|error| Failure::disk("cannot make `.ente/partial`", &error))?;

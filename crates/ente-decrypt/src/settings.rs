@@ -1,5 +1,7 @@
 //! The settings that this tool owns: stored as facts at their first use, changed by naming another value later.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -106,7 +108,7 @@ impl Settings {
         {
             Some(bytes) => bytes,
             None => {
-                let bytes = probe().clamp(64, MAX_NAME_BYTES);
+                let bytes = probe().clamp(SHORTEST, MAX_NAME_BYTES);
                 news.push(fact("name_bytes", bytes.to_string()));
                 bytes
             }
@@ -130,16 +132,44 @@ impl Settings {
     }
 }
 
-/// The longest name that the file system at `dir` takes, in bytes, with room for the ending of a sidecar.
-pub fn longest_name(dir: &Path) -> usize {
+/// The longest name that the file system of a folder takes, in bytes, with room for the ending of a sidecar. With `tries` it is asked by
+/// making a file there for a moment: encrypted and network file systems claim more than they take.
+pub fn longest_name(dir: &Path, tries: bool) -> usize {
+    let claimed = claimed_name(dir);
+    let takes = |length: usize| {
+        // In `partial/`, a start that finds such a file removes it.
+        let path = dir.join(format!("{:x<length$}", "tmp-"));
+        match fs::File::create_new(&path) {
+            Ok(_) => {
+                let _ = fs::remove_file(path);
+                true
+            }
+            // What fails for another reason says nothing about names.
+            Err(error) => error.kind() != io::ErrorKind::InvalidFilename,
+        }
+    };
+    let longest = match tries && !takes(claimed) {
+        true => {
+            let lengths: Vec<usize> = (SHORTEST..claimed).collect();
+            SHORTEST + lengths.partition_point(|length| takes(*length)) - 1
+        }
+        false => claimed,
+    };
+    longest.saturating_sub(".json".len())
+}
+
+/// No file system that can hold an export takes less.
+const SHORTEST: usize = 64;
+
+fn claimed_name(dir: &Path) -> usize {
+    const USUAL: usize = 255;
     #[cfg(unix)]
     if let Ok(found) = rustix::fs::statvfs(dir) {
-        let longest = usize::try_from(found.f_namemax).unwrap_or(MAX_NAME_BYTES);
-        return longest.saturating_sub(".json".len());
+        return usize::try_from(found.f_namemax).map_or(USUAL, |claimed| claimed.min(USUAL));
     }
     #[cfg(not(unix))]
     let _ = dir;
-    MAX_NAME_BYTES
+    USUAL
 }
 
 fn stored_value<T: ValueEnum + Default>(stored: Option<&String>) -> T {
@@ -185,6 +215,13 @@ mod tests {
             state.decrypt.apply(fact(name, (*value).to_owned()));
         }
         Settings::new(&state, mtime, None, None, || 250)
+    }
+
+    #[test]
+    fn asking_for_the_longest_name_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(longest_name(dir.path(), true), 250);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

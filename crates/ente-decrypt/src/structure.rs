@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ente_common::disk;
@@ -64,13 +65,20 @@ impl Tree {
         if self.album(&folder) == Album::Foreign {
             return None;
         }
-        let looks = self.looks(&placement, step.mtime);
+        let looks = self.seen(&placement, step.mtime)?;
         let is_ours = looks.iter().all(|look| *look == Look::Ours);
         match step.fate {
             Fate::Stay => {
                 if is_ours && let Some(us) = step.mtime {
                     for part in &mut placement.parts {
-                        part.mtime = date(&self.path(&folder, &part.name), part.mtime, us);
+                        let path = self.path(&folder, &part.name);
+                        match date(&path, part.mtime, us) {
+                            Ok(time) => part.mtime = time,
+                            Err(error) => {
+                                self.cannot_move(step.key, &path, &error);
+                                return None;
+                            }
+                        }
                     }
                 }
                 if let Some(name) = desired.name(&self.state, step.key) {
@@ -116,13 +124,6 @@ impl Tree {
         self.stage(batch, DecryptFact::Placement(gone));
     }
 
-    /// Looks at each part of a placement where it is recorded.
-    pub fn looks(&self, placement: &Placement, also: Option<i64>) -> Vec<Look> {
-        let folder = self.folder(placement.collection);
-        let look = |part: &Part| self.look(&self.path(&folder, &part.name), part, placement, also);
-        placement.parts.iter().map(look).collect()
-    }
-
     /// Parks all parts of a placement with their sidecars, on their way to another name or album.
     fn park_parts(
         &mut self,
@@ -140,30 +141,37 @@ impl Tree {
         for (index, part) in placement.parts.iter().enumerate() {
             let mut part = part.clone();
             let from = self.path(&folder, &part.name);
-            if let Some(us) = step.mtime {
-                part.mtime = date(&from, part.mtime, us);
-            }
             let name = parked_name("old", step.key, index, placement.version);
-            match self.park(batch, &from, name) {
-                Ok(parked) => parts.push((part.clone(), parked)),
+            let dated = step
+                .mtime
+                .map_or(Ok(part.mtime), |us| date(&from, part.mtime, us));
+            let parked = dated.and_then(|time| {
+                part.mtime = time;
+                self.park(batch, &from, name)
+            });
+            let key: PartKey = (step.key.0, step.key.1, index);
+            let sidecar = parked.and_then(|parked| {
+                parts.push((part.clone(), parked));
+                self.park_sidecar(batch, key, &folder, &part.name)
+            });
+            match sidecar {
+                // In another album it says something else: `ente-meta` writes that one. What somebody edited goes along.
+                Ok(Some(parked))
+                    if to != step.key
+                        && self.is_sidecar_unchanged(key, &parked).unwrap_or(false) =>
+                {
+                    batch.drop_parked(parked);
+                }
+                Ok(Some(parked)) => sidecars.push((index, parked)),
+                Ok(None) => {}
                 Err(error) => {
                     self.cannot_move(step.key, &from, &error);
-                    // A live photo moves whole or not at all.
+                    // A live photo moves whole or not at all, and no part without its sidecar.
                     for (part, parked) in parts {
-                        let _ = disk::rename_new(&parked, &self.path(&folder, &part.name));
+                        let _ = disk::move_new(&parked, &self.path(&folder, &part.name));
                     }
                     return None;
                 }
-            }
-            let key: PartKey = (step.key.0, step.key.1, index);
-            let Some(parked) = self.park_sidecar(batch, key, &folder, &part.name) else {
-                continue;
-            };
-            // In another album it says something else: `ente-meta` writes that one. What somebody edited goes along.
-            if to != step.key && self.is_sidecar_unchanged(key, &parked) {
-                batch.drop_parked(parked);
-            } else {
-                sidecars.push((index, parked));
             }
         }
         Tree::thins(batch, &folder);
@@ -182,7 +190,7 @@ impl Tree {
         })
     }
 
-    fn cannot_move(&mut self, key: PlacementKey, path: &Path, error: &std::io::Error) {
+    pub(crate) fn cannot_move(&mut self, key: PlacementKey, path: &Path, error: &std::io::Error) {
         let path = path.strip_prefix(self.export.dir()).unwrap_or(path);
         self.problems.push(Problem {
             class: "io".into(),
@@ -280,10 +288,18 @@ impl Tree {
         let bare = Placement::default();
         let mut whole = true;
         for trash in &facts {
-            if self.look(&self.trash(&trash.path), &part(trash), &bare, None) != Look::Ours {
+            let path = self.trash(&trash.path);
+            match self.look(&path, &part(trash), &bare, None) {
+                Ok(Look::Ours) => {}
                 // Somebody cleared the trash or changed what lies there: it is no longer what we know.
-                whole = false;
-                self.stage(batch, gone(trash));
+                Ok(_) => {
+                    whole = false;
+                    self.stage(batch, gone(trash));
+                }
+                Err(error) => {
+                    self.cannot_move(restore.to, &path, &error);
+                    return None;
+                }
             }
         }
         let version = facts.first()?.version;
@@ -294,24 +310,29 @@ impl Tree {
         for (index, trash) in facts.iter().enumerate().filter(|_| whole) {
             let from = self.trash(&trash.path);
             let parked = parked_name("old", restore.to, index, version);
-            let parked = match self.park(batch, &from, parked) {
-                Ok(parked) => parked,
+            let mut part = part(trash);
+            // Dated where it is parked: in the trash it would no longer be what the fact says.
+            let parked = self.park(batch, &from, parked).and_then(|parked| {
+                part.mtime = time.map_or(Ok(part.mtime), |us| date(&parked, part.mtime, us))?;
+                Ok(parked)
+            });
+            match parked {
+                Ok(parked) => parts.push((part, parked)),
                 Err(error) => {
                     self.cannot_move(restore.to, &from, &error);
                     return None;
                 }
-            };
-            let mut part = part(trash);
-            if let Some(us) = time {
-                part.mtime = date(&parked, part.mtime, us);
             }
-            parts.push((part, parked));
             let key = (restore.to.0, restore.to.1, index);
             sidecars.extend(
                 self.sidecar_back(batch, key, trash)
                     .map(|parked| (index, parked)),
             );
-            self.stage(batch, gone(trash));
+        }
+        if whole {
+            for trash in &facts {
+                self.stage(batch, gone(trash));
+            }
         }
         whole.then(|| Arrival {
             key: restore.to,
@@ -327,7 +348,7 @@ impl Tree {
     fn sidecar_back(&self, batch: &mut Batch, key: PartKey, trash: &Trash) -> Option<PathBuf> {
         let (folder, name) = trash.path.rsplit_once('/')?;
         let path = self.trash(&format!("{folder}/metadata/{name}.json"));
-        if !self.is_sidecar_unchanged(key, &path) {
+        if !self.is_sidecar_unchanged(key, &path).unwrap_or(false) {
             return None;
         }
         let parked = format!("sidecar-{}-{}-{}", key.0, key.1, key.2);
@@ -381,9 +402,16 @@ impl Tree {
             }
         }
         for rename in whole {
-            if let Err(error) = self.park_folder(batch, rename.collection, &rename.from) {
-                self.cannot_move((rename.collection, 0), rename.from.as_ref(), &error);
-                facts.remove(&rename.collection);
+            match self.park_folder(batch, rename.collection, &rename.from) {
+                // Folders of a lower layer of an overlay do not move; their files do.
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                    self.move_files(batch, rename.collection, arrivals);
+                }
+                Err(error) => {
+                    self.cannot_move((rename.collection, 0), rename.from.as_ref(), &error);
+                    facts.remove(&rename.collection);
+                }
+                Ok(()) => {}
             }
             // It may have lost its last file just now.
             Tree::thins(batch, &rename.to);
@@ -403,7 +431,9 @@ impl Tree {
             .map(|(_, placement)| placement.clone())
             .collect();
         for placement in placements {
-            let looks = self.looks(&placement, None);
+            let Some(looks) = self.seen(&placement, None) else {
+                continue;
+            };
             if looks.iter().all(|look| *look == Look::Ours) {
                 let step = Step {
                     key: (collection, placement.file),
@@ -507,12 +537,28 @@ impl Tree {
     }
 }
 
-/// Sets the modification time of a file; tells what the file system made of it, or `was` where it cannot be set.
-pub fn date(path: &Path, was: i64, us: i64) -> i64 {
-    let dated = disk::system_time(us).and_then(|time| {
-        let file = fs::File::options().write(true).open(path).ok()?;
-        file.set_modified(time).ok()?;
-        file.metadata().ok()
-    });
-    dated.map_or(was, |metadata| disk::mtime_us(&metadata))
+/// Sets the modification time of a file; tells what the file system made of it, or `was` where it has no such times.
+///
+/// # Errors
+/// When it should be possible to set it.
+pub fn date(path: &Path, was: i64, us: i64) -> io::Result<i64> {
+    use io::ErrorKind as Kind;
+    let Some(time) = disk::system_time(us) else {
+        return Ok(was);
+    };
+    let file = fs::File::options().write(true).open(path);
+    // A file that nobody may write can be dated by its owner.
+    let file = file.or_else(|_| fs::File::open(path))?;
+    match file.set_modified(time) {
+        Ok(()) => Ok(disk::mtime_us(&file.metadata()?)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                Kind::InvalidInput | Kind::Unsupported | Kind::PermissionDenied
+            ) =>
+        {
+            Ok(was)
+        }
+        Err(error) => Err(error),
+    }
 }

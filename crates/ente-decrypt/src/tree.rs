@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ente_common::disk;
@@ -170,16 +171,21 @@ impl Tree {
     pub fn album(&mut self, folder: &str) -> Album {
         match fs::symlink_metadata(self.export.dir().join(folder)) {
             Ok(metadata) if metadata.is_dir() => Album::Real,
-            Err(_) => Album::Absent,
-            Ok(_) => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Album::Absent,
+            found => {
                 if self.foreign.insert(folder.to_owned()) {
-                    self.problems.push(Problem {
-                        class: "not-a-folder".into(),
-                        path: Some(folder.into()),
-                        cause: "a link or a file is where the folder of an album belongs".into(),
-                        hint: "move it away, then run the same command again".into(),
-                        ..problem()
-                    });
+                    let told = match found {
+                        Ok(_) => Problem {
+                            class: "not-a-folder".into(),
+                            cause: "a link or a file is where the folder of an album belongs"
+                                .into(),
+                            hint: "move it away, then run the same command again".into(),
+                            ..problem()
+                        },
+                        Err(error) => unseen(&error),
+                    };
+                    let path = Some(folder.into());
+                    self.problems.push(Problem { path, ..told });
                 }
                 Album::Foreign
             }
@@ -187,20 +193,56 @@ impl Tree {
     }
 
     /// Looks whether a part is still the file that was written; `also` is a time that it may bear by now.
-    pub fn look(&self, path: &Path, part: &Part, placement: &Placement, also: Option<i64>) -> Look {
-        let Ok(metadata) = fs::symlink_metadata(path) else {
-            return Look::Missing;
+    ///
+    /// # Errors
+    /// When that cannot be told: it is then not to be taken for missing.
+    pub fn look(
+        &self,
+        path: &Path,
+        part: &Part,
+        placement: &Placement,
+        also: Option<i64>,
+    ) -> io::Result<Look> {
+        use io::ErrorKind as Kind;
+        let metadata = match fs::symlink_metadata(path) {
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::NotADirectory) => {
+                return Ok(Look::Missing);
+            }
+            metadata => metadata?,
         };
         let mtime = disk::mtime_us(&metadata);
         // A run that was killed while it dated files anew leaves one of the times that it would have set.
         let is_ours = mtime == part.mtime
             || [placement.taken, placement.modified, also].contains(&Some(mtime))
             || self.is_time_of_a_twin(placement, part, mtime);
-        if metadata.is_file() && metadata.len() == part.size && is_ours {
-            Look::Ours
-        } else {
-            Look::Theirs
-        }
+        let is_same = metadata.is_file() && metadata.len() == part.size && is_ours;
+        Ok(if is_same { Look::Ours } else { Look::Theirs })
+    }
+
+    /// Looks at each part of a placement where it is recorded.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look).
+    pub fn looks(&self, placement: &Placement, also: Option<i64>) -> io::Result<Vec<Look>> {
+        let folder = self.folder(placement.collection);
+        let look = |part: &Part| self.look(&self.path(&folder, &part.name), part, placement, also);
+        placement.parts.iter().map(look).collect()
+    }
+
+    /// As [`looks`](Self::looks); what cannot be told is a problem, and nothing is to be done about the placement.
+    pub fn seen(&mut self, placement: &Placement, also: Option<i64>) -> Option<Vec<Look>> {
+        let looks = self.looks(placement, also);
+        looks
+            .map_err(|error| {
+                self.problems.push(Problem {
+                    file: Some(placement.file),
+                    collection: Some(placement.collection),
+                    version: placement.version,
+                    path: Some(self.folder(placement.collection)),
+                    ..unseen(&error)
+                });
+            })
+            .ok()
     }
 
     /// Another placement of the same file was given this time: as a hard link to it, this one bears it too, though its own album may not have
@@ -212,6 +254,18 @@ impl Tree {
             twin.file == placement.file
                 && parts.any(|one| one.mtime == mtime && one.blake3 == part.blake3)
         })
+    }
+}
+
+/// Something cannot be looked at.
+fn unseen(error: &io::Error) -> Problem {
+    Problem {
+        class: "io".into(),
+        cause: error.to_string(),
+        hint:
+            "see that the disk is in order and who may read there, then run the same command again"
+                .into(),
+        ..problem()
     }
 }
 

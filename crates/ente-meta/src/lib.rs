@@ -157,7 +157,7 @@ impl Args {
     fn open_export(&self, begin: Option<&Begin>, listing: bool) -> Result<Option<Export>, Failure> {
         let named = begin.and_then(Begin::export);
         let dir = Export::locate(self.source.dir()?, named.as_deref())?;
-        if listing && !dir.join(".ente/export.json").exists() {
+        if listing && !Export::is_at(&dir)? {
             return Ok(None);
         }
         let export = Export::open(&dir)?;

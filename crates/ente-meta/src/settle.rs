@@ -122,9 +122,9 @@ fn put(export: &Export, from: &Path, path: &str, replaces: bool) -> io::Result<(
     let folder = disk::make_dir_below(export.dir(), parent(path))?;
     let to = layout::join(export.dir(), path);
     if replaces {
-        fs::rename(from, to)?;
+        disk::move_over(from, &to)?;
     } else {
-        disk::rename_new(from, &to)?;
+        disk::move_new(from, &to)?;
     }
     disk::sync_dir(&folder)
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use ente_common::cli::{Io, output_failure};
+use ente_common::cli::{Io, cut_short, output_failure};
 use ente_common::exit::{Exit, Failure};
 use ente_common::layout::Sidecars;
 use ente_common::manifest::facts::{MetaFact, Sidecar};
@@ -128,11 +128,7 @@ impl<'a> Stage<'a> {
         };
         self.flush()?;
         let Some(end) = end else {
-            self.io.ui.warning(
-                &Failure::new(Exit::Failed, "the records were cut short")
-                    .cause("the tool before did not finish")
-                    .hint("run the same command again; it goes on where it stopped"),
-            );
+            self.io.ui.warning(&cut_short());
             return Ok(self.close(None)?.and(Exit::Failed));
         };
         self.pending()?;

@@ -234,8 +234,8 @@ impl Writer {
 fn give_name(dir: &Path, file: &Whole<'_>) -> io::Result<()> {
     let path = layout::join(dir, &file.path);
     let rename = || match file.replaces {
-        true => fs::rename(&file.temporary, &path),
-        false => disk::rename_new(&file.temporary, &path),
+        true => disk::move_over(&file.temporary, &path),
+        false => disk::move_new(&file.temporary, &path),
     };
     match rename() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

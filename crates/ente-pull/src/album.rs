@@ -36,6 +36,8 @@ pub(crate) struct Listed {
 pub(crate) struct Lister<'a> {
     pub(crate) client: &'a Client,
     pub(crate) before: &'a PullState,
+    /// Bytes of ciphertext that are there from before.
+    pub(crate) kept: u64,
     /// Where entries as served go.
     pub(crate) sink: &'a RefCell<&'a mut Journal>,
     pub(crate) collection: &'a wire::Collection,
@@ -152,8 +154,9 @@ impl Lister<'_> {
             known.map(|_| gone(id, entry.id))
         } else {
             let digest = digest_of(text);
-            (known.is_none_or(|known| known.digest != digest))
-                .then(|| self.file(&entry, text, digest))
+            let is_same = known
+                .is_some_and(|known| known.digest == digest && known.at + known.len <= self.kept);
+            (!is_same).then(|| self.file(&entry, text, digest))
         };
         seen.files.insert(entry.id, fact);
     }
@@ -171,6 +174,7 @@ impl Lister<'_> {
     /// The fact about the collection, where it differs from the last.
     fn fact(&self, seen: &Seen) -> Option<facts::Collection> {
         let old = self.before.collections.get(&self.collection.id);
+        let old = old.filter(|old| old.at + old.len <= self.kept);
         let digest = short_digest(self.text.get().as_bytes());
         // A broken entry must not be forgotten: the same entries are asked for again.
         let (synced, cursor) = if seen.broken {

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use ente_common::api::Connection;
-use ente_common::cli::{Common, Io, Tool, output_failure, run_id};
+use ente_common::cli::{Common, Io, Tool, cut_short, output_failure, run_id};
 use ente_common::exit::{Exit, Failure};
 use ente_common::keystore::KeystoreArgs;
 use ente_common::manifest::Export;
@@ -285,11 +285,7 @@ async fn rounds(
         _ => Exit::Problems,
     };
     if named.is_some_and(|named| !named.is_whole) {
-        // What came was done; whoever reads on must know that it was not everything.
-        io.ui.warning(
-            &Failure::new(Exit::Failed, "the records on standard input were cut short")
-                .hint("see what the tool before said, then run the same command again"),
-        );
+        io.ui.warning(&cut_short());
         return Ok(exit.and(Exit::Failed));
     }
     write(io, &total.to_record("end"))?;

@@ -115,6 +115,8 @@ impl Listing {
 pub(crate) struct Manner {
     /// All files of all collections, from the start.
     pub(crate) full: bool,
+    /// Bytes of ciphertext that are there from before: what facts point to beyond them is lost, and everything is listed from the start.
+    pub(crate) kept: u64,
     /// What is not named is gone, on the user's word; else it is asked for.
     pub(crate) trusting: bool,
 }
@@ -127,6 +129,10 @@ pub(crate) async fn list(
     manner: Manner,
     journal: &mut Journal,
 ) -> Result<Listing, ListingError> {
+    let is_lost = |at: u64, len: u64| at + len > manner.kept;
+    let full = manner.full
+        || before.collections.values().any(|it| is_lost(it.at, it.len))
+        || before.files.values().any(|it| is_lost(it.at, it.len));
     let mut listing = Listing {
         is_blank: served.is_empty(),
         ..Listing::default()
@@ -150,11 +156,12 @@ pub(crate) async fn list(
             let lister = Lister {
                 client,
                 before,
+                kept: manner.kept,
                 sink: &sink,
                 collection,
                 text,
             };
-            let full = manner.full || suspects.contains(&collection.id);
+            let full = full || suspects.contains(&collection.id);
             async move { lister.run(Manner { full, ..manner }).await }
         })
         .buffered(PARALLEL)

@@ -38,13 +38,12 @@ pub(crate) struct Place {
 impl Place {
     /// Opens the export, if there is one, for writing if the run writes.
     pub(crate) fn open(task: &Task<'_>, now: i64) -> Result<Self, Failure> {
-        let is_there = task
-            .dir
-            .join(layout::STATE_DIR)
-            .join("export.json")
-            .exists();
+        let export = match Export::is_at(task.dir)? {
+            true => Some(Export::open(task.dir)?),
+            false => None,
+        };
         let mut place = Self {
-            export: is_there.then(|| Export::open(task.dir)).transpose()?,
+            export,
             state: State::default(),
             store: None,
             lock: None,
@@ -149,6 +148,17 @@ impl Place {
         }
     }
 
+    /// Bytes of ciphertext that the export holds.
+    fn kept_ciphertext(&self) -> u64 {
+        let path = self
+            .export
+            .as_ref()
+            .map(|export| export.state_path("ciphertext.jsonl"));
+        // One that cannot be looked at cannot be written either, and that is told there.
+        let metadata = path.and_then(|path| std::fs::metadata(path).ok());
+        metadata.map_or(0, |metadata| metadata.len())
+    }
+
     pub(crate) async fn list(
         &self,
         task: &Task<'_>,
@@ -157,6 +167,7 @@ impl Place {
     ) -> Result<(Listing, Journal), Failure> {
         let manner = Manner {
             full,
+            kept: self.kept_ciphertext(),
             trusting: task.args.max_remove.is_some(),
         };
         let mut journal = Journal::open(&self.ciphertext_dir(), "ciphertext")?;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use ente_common::api::{App, Client, Connection, Endpoint};
 use ente_common::exit::{Exit, Failure, chain};
 use ente_common::keystore::{KeystoreError, Select};
-use ente_common::layout::STATE_DIR;
 use ente_common::manifest::{Account, Export};
 use ente_common::record::Begin;
 use ente_common::ui::Ui;
@@ -30,7 +29,7 @@ impl Session {
     /// Loads the token of the account that is named, else of the export's, else the only or default one. Nothing is sent.
     pub(crate) fn open(args: &Args, dir: &Path, ui: &Ui) -> Result<Self, Failure> {
         let keystore = args.keystore.open()?;
-        let owner = match dir.join(STATE_DIR).join("export.json").exists() {
+        let owner = match Export::is_at(dir)? {
             true => Some(Export::open(dir)?.about().account.clone()),
             false => None,
         };

@@ -12,7 +12,7 @@ use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::layout;
 use ente_common::manifest::facts::{Failed, Object, PullFact};
-use ente_common::manifest::{ContentKey, Export, Journal, State};
+use ente_common::manifest::{ContentKey, Export, Journal, State, private_dir};
 
 use crate::download::Whole;
 use crate::plan::Fetch;
@@ -50,7 +50,7 @@ impl Store {
         let dir = export.state_dir();
         for folder in ["objects", "partial"] {
             let path = dir.join(folder);
-            fs::create_dir_all(&path).map_err(|error| cannot("make", &path, &error))?;
+            private_dir(&path).map_err(|error| cannot("make", &path, &error))?;
         }
         let mut store = Self {
             journal: Journal::open(&dir, "pull")?,

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use ente_common::cli::Io;
+use ente_common::cli::{Io, cut_short};
 use ente_common::digest::ContentHash;
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::{Export, PlacementKey};
@@ -122,11 +122,7 @@ fn finish(input: &Records, counts: Option<Value>, io: &mut Io) -> Result<Exit, F
             print(io, &end)?;
         }
         None => {
-            io.ui.warning(
-                &Failure::new(Exit::Failed, "the records were cut short")
-                    .cause("there was no `end`; the tool before may have failed")
-                    .hint("see what the tool before said"),
-            );
+            io.ui.warning(&cut_short());
             exit = Exit::Failed;
         }
     }

@@ -1,9 +1,12 @@
 //! What is in the tree that nobody recorded.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use ente_common::cli::Interrupt;
 use ente_common::layout::STATE_DIR;
+use ente_common::naming::composed;
 use walkdir::WalkDir;
 
 /// What a walk came to.
@@ -15,8 +18,13 @@ pub(crate) struct Walked {
     pub(crate) unreadable: Vec<walkdir::Error>,
 }
 
-/// Walks the tree below `start`, which is `root` or lies in it, `.ente` left out, following no link. `known` are the recorded paths, sorted.
-pub(crate) fn extras(root: &Path, start: &Path, known: &[&str], interrupt: &Interrupt) -> Walked {
+/// Walks the tree below `start`, which is `root` or lies in it, `.ente` left out, following no link. `known` are the recorded paths.
+pub(crate) fn extras(
+    root: &Path,
+    start: &Path,
+    known: &Known<'_>,
+    interrupt: &Interrupt,
+) -> Walked {
     let mut walked = Walked::default();
     let entries = WalkDir::new(start)
         .min_depth(1)
@@ -30,7 +38,7 @@ pub(crate) fn extras(root: &Path, start: &Path, known: &[&str], interrupt: &Inte
             Ok(entry) if entry.file_type().is_dir() => {}
             Ok(entry) => {
                 let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
-                if !is_known(path, known) {
+                if !known.has(path) {
                     walked.extras.push(path.to_owned());
                 }
             }
@@ -41,8 +49,60 @@ pub(crate) fn extras(root: &Path, start: &Path, known: &[&str], interrupt: &Inte
     walked
 }
 
-/// Recorded paths are text with `/`, whatever the platform writes between folders.
-pub(crate) fn is_known(path: &Path, known: &[&str]) -> bool {
-    let components: Option<Vec<&str>> = path.iter().map(|component| component.to_str()).collect();
-    components.is_some_and(|components| known.binary_search(&components.join("/").as_str()).is_ok())
+/// The recorded paths: text with `/`, whatever the platform writes between folders.
+pub(crate) struct Known<'a> {
+    /// Sorted.
+    paths: &'a [&'a str],
+    /// Their composed forms, made when the first path is not found as it is: some file systems list names decomposed.
+    composed: OnceCell<HashSet<String>>,
+}
+
+impl<'a> Known<'a> {
+    pub(crate) fn new(paths: &'a [&'a str]) -> Self {
+        Self {
+            paths,
+            composed: OnceCell::new(),
+        }
+    }
+
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        let components: Option<Vec<&str>> = path.iter().map(|name| name.to_str()).collect();
+        let Some(path) = components.map(|components| components.join("/")) else {
+            return false;
+        };
+        if self.paths.binary_search(&path.as_str()).is_ok() {
+            return true;
+        }
+        let odd = || self.paths.iter().filter(|path| !path.is_ascii());
+        let composed = self
+            .composed
+            .get_or_init(|| odd().map(|path| composed(path)).collect());
+        !path.is_ascii() && composed.contains(&self::composed(&path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_listed_in_another_form_is_known() {
+        let paths = [
+            "A/Cafe\u{301}.jpg",
+            "B/Café.jpg",
+            "C/x.jpg",
+            "É/e\u{301}.jpg",
+        ];
+        let known = Known::new(&paths);
+        for (path, expected) in [
+            ("C/x.jpg", true),
+            ("A/Cafe\u{301}.jpg", true),
+            ("B/Cafe\u{301}.jpg", true),
+            ("E\u{301}/e\u{301}.jpg", true),
+            ("C/X.jpg", false),
+            ("C", false),
+        ] {
+            assert_eq!(known.has(Path::new(path)), expected, "{path}");
+        }
+    }
 }

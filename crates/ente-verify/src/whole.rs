@@ -20,6 +20,7 @@ use crate::look::{How, Looker, Outcome};
 use crate::plan::{self, Expected};
 use crate::report::{Found, Report, counted, print};
 use crate::span::{Area, Span};
+use crate::walk::Known;
 use crate::{Args, NAME, against, walk};
 
 /// Files whose findings are recorded and printed together.
@@ -270,7 +271,7 @@ impl Check<'_> {
             Some(_) => &whole.expected(&self.live.state),
             None => expected,
         };
-        let walked = walk::extras(root, &start, &plan::paths(all), &io.interrupt);
+        let walked = walk::extras(root, &start, &Known::new(&plan::paths(all)), &io.interrupt);
         for error in walked.unreadable {
             let path = error.path().unwrap_or(Path::new("")).to_owned();
             let path = path.strip_prefix(root).unwrap_or(&path);
@@ -280,8 +281,9 @@ impl Check<'_> {
         extras.retain(|path| self.span.has_path(path));
         if !extras.is_empty() && self.has_grown()? {
             let now = whole.expected(&self.live.state);
-            let known = plan::paths(&now);
-            extras.retain(|path| !walk::is_known(path, &known));
+            let paths = plan::paths(&now);
+            let known = Known::new(&paths);
+            extras.retain(|path| !known.has(path));
         }
         let extras: Vec<Found> = extras.into_iter().map(Found::extra).collect();
         self.report.findings(&extras, io)

@@ -23,6 +23,8 @@ pub enum Content {
         /// Extension of the video.
         video: &'static str,
     },
+    /// So many zero bytes, listed as a video: never in memory as a whole.
+    Zeros(u64),
     /// Any bytes, listed as this file type (0 image, 1 video, 2 live photo).
     Bytes(i64, Bytes),
 }
@@ -32,13 +34,16 @@ impl Content {
     pub fn file_type(&self) -> i64 {
         match self {
             Self::Photo(_) => 0,
-            Self::Video(_) => 1,
+            Self::Video(_) | Self::Zeros(_) => 1,
             Self::LivePhoto { .. } => 2,
             Self::Bytes(file_type, _) => *file_type,
         }
     }
 
     /// The whole plaintext, as uploaded.
+    ///
+    /// # Panics
+    /// If it is more than fits in memory.
     pub fn bytes(&self) -> Bytes {
         match self {
             Self::Photo(picture) => picture.jpeg().into(),
@@ -51,6 +56,7 @@ impl Content {
                 ])
                 .into()
             }
+            Self::Zeros(length) => vec![0; usize::try_from(*length).expect("it fits")].into(),
             Self::Bytes(_, bytes) => bytes.clone(),
         }
     }
@@ -104,10 +110,16 @@ impl Version {
 
     pub(super) fn facts(&self) -> &Facts {
         self.facts.get_or_init(|| {
-            let bytes = self.content.bytes();
+            let (hash, length) = match &self.content {
+                Content::Zeros(length) => (seal::hash_of_zeros(*length), *length),
+                content => {
+                    let bytes = content.bytes();
+                    (content.hash(&bytes), bytes.len() as u64)
+                }
+            };
             Facts {
-                hash: self.content.hash(&bytes),
-                sealed_len: seal::sealed_len(bytes.len() as u64),
+                hash,
+                sealed_len: seal::sealed_len(length),
                 thumbnail_len: seal::sealed_len(self.thumbnail().len() as u64),
             }
         })
@@ -119,7 +131,7 @@ impl Version {
             Content::Photo(picture)
             | Content::Video(picture)
             | Content::LivePhoto { picture, .. } => picture.thumbnail(),
-            Content::Bytes(..) => Picture::default().thumbnail(),
+            Content::Bytes(..) | Content::Zeros(_) => Picture::default().thumbnail(),
         }
     }
 }

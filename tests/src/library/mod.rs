@@ -79,6 +79,9 @@ pub enum Denied {
     Forbidden,
 }
 
+/// An object piece by piece.
+pub(crate) type Pieces = Box<dyn Iterator<Item = Bytes> + Send>;
+
 /// What the server asks a library for. Rows are JSON exactly as sent, masked for this account.
 pub(crate) trait Stored {
     /// Every collection of the listing with its times (own, share), owned ones first.
@@ -99,6 +102,10 @@ pub(crate) trait Stored {
     fn object(&self, file: i64, part: Part) -> Result<ObjectKey, Denied>;
     /// A recipe for the encrypted bytes of any version that ever existed; it may take a while.
     fn bytes(&self, key: ObjectKey) -> Option<Box<dyn FnOnce() -> Bytes + Send>>;
+    /// The encrypted bytes of an object that is too large for memory, in pieces, and their length; `None` for all others.
+    fn pieces(&self, _key: ObjectKey) -> Option<(u64, Pieces)> {
+        None
+    }
     /// Encrypted sizes (file, thumbnail) of an owned file; `None` for a file of somebody else.
     fn sizes(&self, file: i64) -> Option<(i64, i64)>;
 }

@@ -191,7 +191,7 @@ impl NewFile {
             Content::Photo(picture)
             | Content::Video(picture)
             | Content::LivePhoto { picture, .. } => *picture,
-            Content::Bytes(..) => super::Picture::default(),
+            Content::Bytes(..) | Content::Zeros(_) => super::Picture::default(),
         };
         Self {
             title: title.to_owned(),

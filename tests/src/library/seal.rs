@@ -4,6 +4,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use blake2::digest::FixedOutput;
 use blake2::digest::consts::U32;
 use blake2::{Blake2b512, Blake2bMac, Digest};
+use bytes::Bytes;
 use crypto_box::PublicKey;
 use crypto_secretbox::XSalsa20Poly1305;
 use crypto_secretbox::aead::{Aead, KeyInit};
@@ -75,6 +76,37 @@ pub(crate) fn object(key: &[u8; 32], header: [u8; 24], plain: &[u8], framing: Fr
         sealed.append(&mut chunk);
     }
     sealed
+}
+
+/// As [`object`] of so many zeros, chunk by chunk.
+pub(crate) fn zeros(
+    key: &[u8; 32],
+    header: [u8; 24],
+    length: u64,
+) -> impl Iterator<Item = Bytes> + use<> {
+    let mut stream = push_stream(key, header);
+    let chunks = length.div_ceil(CHUNK as u64).max(1);
+    (0..chunks).map(move |index| {
+        let left = length - index * CHUNK as u64;
+        let mut chunk = vec![0; left.min(CHUNK as u64) as usize];
+        let is_last = index + 1 == chunks;
+        let tag = if is_last { Tag::Final } else { Tag::Message };
+        stream.push(&mut chunk, &[], tag).expect("fits in memory");
+        chunk.into()
+    })
+}
+
+/// The content hash of so many zeros.
+pub(crate) fn hash_of_zeros(length: u64) -> String {
+    let mut hasher = Blake2b512::new();
+    let block = vec![0; CHUNK];
+    let mut left = length;
+    while left > 0 {
+        let part = left.min(CHUNK as u64);
+        hasher.update(&block[..part as usize]);
+        left -= part;
+    }
+    encode(hasher.finalize())
 }
 
 /// The length of [`object`] for so many plaintext bytes.

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::content::Content;
 use super::model::{Action, Collection, Envelope, File, Live, Presence, Row};
-use super::{Denied, ObjectKey, Part, Stored, encode, merge, seal};
+use super::{Denied, ObjectKey, Part, Pieces, Stored, encode, merge, seal};
 
 /// How long after trashing a file is to be deleted for good.
 const TRASH_LIFETIME_US: i64 = 30 * 24 * 3600 * 1_000_000;
@@ -137,6 +138,18 @@ impl Stored for Live {
             }
             .into()
         }))
+    }
+
+    fn pieces(&self, key: ObjectKey) -> Option<(u64, Pieces)> {
+        let file = self.files.get(&key.file)?;
+        let version = &file.versions[key.version.checked_sub(1)? as usize];
+        match (&version.content, key.part) {
+            (Content::Zeros(length), Part::Original) => {
+                let pieces = seal::zeros(&self.file_key(key.file), self.header(key), *length);
+                Some((seal::sealed_len(*length), Box::new(pieces)))
+            }
+            _ => None,
+        }
     }
 
     fn sizes(&self, file: i64) -> Option<(i64, i64)> {

@@ -1,12 +1,15 @@
 //! The object store: presigned links on a second origin.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, ETAG, RANGE};
+use axum::http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, ETAG, RANGE,
+};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use sha2::{Digest, Sha256};
@@ -15,7 +18,7 @@ use super::answer::{store_error, with_type};
 use super::log::Served;
 use super::server::Shared;
 use super::{lock, uuid};
-use crate::library::ObjectKey;
+use crate::library::{ObjectKey, Pieces};
 
 /// Signs links, and knows which object each path stands for. Paths are never forgotten: an old link goes on serving
 /// the object that it was made for.
@@ -127,14 +130,34 @@ pub(crate) async fn serve_object(State(shared): State<Arc<Shared>>, request: Req
     let Some(found) = shared.links.object(path) else {
         return no_such_key();
     };
-    let Some(bytes) = shared.object_bytes(found).await else {
-        return no_such_key();
-    };
     let range = request
         .headers()
         .get(RANGE)
         .and_then(|value| value.to_str().ok());
-    respond(found.1, &bytes, range)
+    let (account, key) = found;
+    let pieces = shared.libraries()[account].stored().pieces(key);
+    if let Some((total, pieces)) = pieces {
+        return respond(key, total, range, |range| piece_by_piece(pieces, range));
+    }
+    let Some(bytes) = shared.object_bytes(found).await else {
+        return no_such_key();
+    };
+    respond(key, bytes.len() as u64, range, |range| {
+        bytes.slice(range.start as usize..range.end as usize).into()
+    })
+}
+
+/// A body of which no more is in memory than the piece that is being sent.
+fn piece_by_piece(pieces: Pieces, range: Range<u64>) -> Body {
+    let mut at = 0;
+    let wanted = pieces.filter_map(move |piece| {
+        let (start, end) = (at, at + piece.len() as u64);
+        at = end;
+        let from = range.start.clamp(start, end) - start;
+        let to = range.end.clamp(start, end) - start;
+        (from < to).then(|| Ok::<_, Infallible>(piece.slice(from as usize..to as usize)))
+    });
+    Body::from_stream(futures_util::stream::iter(wanted))
 }
 
 fn no_such_key() -> Response {
@@ -145,8 +168,12 @@ fn no_such_key() -> Response {
     )
 }
 
-fn respond(key: ObjectKey, bytes: &Bytes, range: Option<&str>) -> Response {
-    let total = bytes.len() as u64;
+fn respond(
+    key: ObjectKey,
+    total: u64,
+    range: Option<&str>,
+    body: impl FnOnce(Range<u64>) -> Body,
+) -> Response {
     let (status, range) = match range.map_or(Wanted::All, |range| parse_range(range, total)) {
         Wanted::All => (StatusCode::OK, 0..total),
         Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
@@ -163,9 +190,9 @@ fn respond(key: ObjectKey, bytes: &Bytes, range: Option<&str>) -> Response {
             return response;
         }
     };
-    let slice = bytes.slice(range.start as usize..range.end as usize);
-    let mut response = with_type(status, "application/octet-stream", slice.into());
+    let mut response = with_type(status, "application/octet-stream", body(range.clone()));
     let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     headers.insert(

@@ -1,14 +1,17 @@
 //! One writer per tool and export.
 //!
-//! `.ente/TOOL.lock` holds who writes: process, host, start of the process, run. No byte-range locks, which network file systems get wrong. A
-//! lock whose process is dead is taken over if it was made on this host; one of another host only when asked.
+//! `.ente/TOOL.lock` holds who writes: process, host, start of the process, run. No byte-range locks, which network file systems get wrong. It
+//! appears whole, by a rename that replaces nothing. A lock whose process is dead is taken over if it was made on this host; one of another host
+//! only when asked.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::disk;
 
 /// Who holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +50,7 @@ pub enum LockError {
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
+    me: Holder,
 }
 
 impl Lock {
@@ -61,11 +65,6 @@ impl Lock {
         now_us: i64,
         break_foreign: bool,
     ) -> Result<Self, LockError> {
-        let path = path_of(state_dir, tool);
-        let io = |source| LockError::Io {
-            path: path.clone(),
-            source,
-        };
         let me = Holder {
             tool: tool.to_owned(),
             pid: std::process::id(),
@@ -74,39 +73,34 @@ impl Lock {
             run: run.to_owned(),
             since: now_us,
         };
-        let mut waited = false;
+        Self::take_at(path_of(state_dir, tool), me, break_foreign)
+    }
+
+    fn take_at(path: PathBuf, me: Holder, break_foreign: bool) -> Result<Self, LockError> {
+        let io = |source| LockError::Io {
+            path: path.clone(),
+            source,
+        };
         loop {
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(mut file) => {
-                    let text = serde_json::to_vec(&me).expect("a holder is plain data");
-                    file.write_all(&text)
-                        .and_then(|()| file.sync_all())
-                        .map_err(io)?;
-                    return Ok(Self { path });
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(io(error)),
+            if me.hold(&path).map_err(io)? {
+                return Ok(Self { path, me });
             }
             let Some(holder) = read(&path).map_err(io)? else {
-                // Gone meanwhile, or just being written: look again, and take an empty one for dead on the second look.
-                if waited && path.exists() {
-                    fs::remove_file(&path).map_err(io)?;
-                }
-                waited = true;
-                std::thread::sleep(Duration::from_millis(50));
                 continue;
             };
-            if holder.is_dead() || (break_foreign && holder.host != me.host) {
-                match fs::remove_file(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
-                    _ => continue,
+            if holder.is_dead() || (break_foreign && holder.is_foreign()) {
+                // Of all that find it one has its turn at a time, and looks once more: while it lasts, nobody else replaces that lock.
+                let turn = path.with_added_extension("turn");
+                let _turn = Self::take_at(turn, me.clone(), break_foreign)?;
+                if read(&path).map_err(io)? == Some(holder) {
+                    me.replace(&path).map_err(io)?;
+                    return Ok(Self { path, me });
                 }
-            }
-            if holder.run == me.run && holder.pid != me.pid {
+            } else if holder.run == me.run && holder.pid != me.pid {
                 std::thread::sleep(Duration::from_millis(20));
-                continue;
+            } else {
+                return Err(LockError::Held(Box::new(holder)));
             }
-            return Err(LockError::Held(Box::new(holder)));
         }
     }
 
@@ -127,8 +121,10 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Best effort: the next run takes over the lock of a dead process.
-        let _ = fs::remove_file(&self.path);
+        // Somebody may have broken it. Best effort: the next run takes over the lock of a dead process.
+        if matches!(read(&self.path), Ok(Some(holder)) if holder == self.me) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -136,15 +132,62 @@ fn path_of(state_dir: &Path, tool: &str) -> PathBuf {
     state_dir.join(format!("{}.lock", tool.trim_start_matches("ente-")))
 }
 
+/// Tells apart what processes and threads make beside a lock.
+fn unique() -> String {
+    let thread = format!("{:?}", std::thread::current().id());
+    let digits = thread.chars().filter(char::is_ascii_digit);
+    format!("{}-{}", std::process::id(), digits.collect::<String>())
+}
+
+/// The holder of a lock; that of one which a power cut left empty is long dead.
 fn read(path: &Path) -> io::Result<Option<Holder>> {
     match fs::read(path) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Ok(bytes) => Ok(Some(
+            serde_json::from_slice(&bytes).unwrap_or_else(|_| Holder::nobody()),
+        )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 impl Holder {
+    fn nobody() -> Self {
+        Self {
+            tool: String::new(),
+            pid: 0,
+            host: host(),
+            started: None,
+            run: String::new(),
+            since: 0,
+        }
+    }
+
+    /// Takes the lock if nobody holds it: false if somebody does.
+    fn hold(&self, path: &Path) -> io::Result<bool> {
+        match self.write(path, disk::rename_new) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            written => written.map(|()| true),
+        }
+    }
+
+    /// Takes the lock from whoever holds it.
+    fn replace(&self, path: &Path) -> io::Result<()> {
+        self.write(path, |new, path| fs::rename(new, path))
+    }
+
+    /// Makes a lock appear whole.
+    fn write(
+        &self,
+        path: &Path,
+        rename: impl Fn(&Path, &Path) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let text = serde_json::to_vec(self).expect("a holder is plain data");
+        let new = path.with_added_extension(format!("new-{}", unique()));
+        disk::write_synced(&new, &text)
+            .and_then(|()| rename(&new, path))
+            .inspect_err(|_| drop(fs::remove_file(&new)))
+    }
+
     /// It holds the lock on another host, where nobody here can tell whether it lives.
     pub fn is_foreign(&self) -> bool {
         self.host != host()
@@ -244,5 +287,48 @@ mod tests {
             Err(LockError::Held(_))
         ));
         assert!(Lock::take(dir.path(), "ente-pull", "run4", 0, true).is_ok());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn of_many_that_find_a_dead_holder_one_takes_over_at_a_time() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pull.lock");
+        let dead = Holder {
+            tool: "ente-pull".into(),
+            pid: std::process::id(),
+            host: host(),
+            started: Some(1),
+            run: "old".into(),
+            since: 0,
+        };
+        let (inside, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        for round in 0..50 {
+            // Torn ones too: a power cut may leave an empty file.
+            let text = serde_json::to_vec(&dead).unwrap();
+            fs::write(&path, if round % 10 == 9 { &[][..] } else { &text }).unwrap();
+            std::thread::scope(|scope| {
+                for number in 0..8 {
+                    let (dir, inside, taken) = (dir.path(), &inside, &taken);
+                    scope.spawn(move || {
+                        let run = format!("run{round}-{number}");
+                        if let Ok(lock) = Lock::take(dir, "ente-pull", &run, 0, false) {
+                            assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two hold it");
+                            taken.fetch_add(1, Ordering::SeqCst);
+                            std::thread::yield_now();
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                            drop(lock);
+                        }
+                    });
+                }
+            });
+        }
+        assert!(
+            taken.load(Ordering::SeqCst) >= 50,
+            "somebody always gets it"
+        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

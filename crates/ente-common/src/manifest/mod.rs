@@ -63,6 +63,16 @@ pub struct Export {
 }
 
 impl Export {
+    /// Whether there is an export at `dir`.
+    ///
+    /// # Errors
+    /// When that cannot be told: nobody may then take it for a new one.
+    pub fn is_at(dir: &Path) -> Result<bool, Failure> {
+        let path = dir.join(STATE_DIR).join("export.json");
+        path.try_exists()
+            .map_err(|error| Failure::disk(format!("cannot look at `{}`", path.display()), &error))
+    }
+
     /// Opens the export at `dir`.
     ///
     /// # Errors
@@ -103,10 +113,10 @@ impl Export {
         Ok(Self { dir, about })
     }
 
-    /// Makes a new export at `dir`, and `dir` where it is not there.
+    /// Makes a new export at `dir`, and `dir` itself where only that is not there.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written, or the folder that is to hold `dir` is not there.
     pub fn create(dir: &Path, account: Account, key_attributes: Value) -> Result<Self, Failure> {
         if dir.is_file() {
             let what = format!("cannot make an export at `{}`", dir.display());
@@ -119,7 +129,15 @@ impl Export {
                 &error,
             )
         };
-        fs::create_dir_all(dir).map_err(failed)?;
+        match fs::create_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // More is not made: what lacks may be a disk that is not mounted.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(failed(error)
+                    .hint("mount the disk that it is to lie on, or make the folder above it"));
+            }
+            made => made.map_err(failed)?,
+        }
         private_dir(&state).map_err(failed)?;
         let export = Self {
             dir: std::path::absolute(dir).map_err(failed)?,

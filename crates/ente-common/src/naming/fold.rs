@@ -18,6 +18,11 @@ pub(super) fn fold(name: &str) -> String {
         .collect()
 }
 
+/// The composed form (NFC) of a name: what a file system that stores names decomposed, such as HFS+, was given in most cases.
+pub fn composed(name: &str) -> String {
+    name.nfc().collect()
+}
+
 /// Unicode's `Default_Ignorable_Code_Point`: characters that show nothing.
 pub(super) fn is_ignorable(c: char) -> bool {
     matches!(c,

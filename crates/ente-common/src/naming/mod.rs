@@ -27,6 +27,7 @@ mod folder;
 mod safe;
 mod sidecar;
 
+pub use fold::composed;
 pub use folder::{Folder, Kind};
 pub use safe::{SafeName, is_component, part_extension, safe_name};
 pub use sidecar::second_sidecar_name;
