@@ -1,6 +1,7 @@
 //! A tool at a terminal: what it shows, and a person who types.
 
 use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -16,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Terminal {
     keyboard: Pty,
     screen: Receiver<Vec<u8>>,
+    /// A terminal that nobody has open shows nothing any more, and a tool may have it open for its questions only.
+    held_open: OwnedFd,
     child: Child,
     shown: String,
     /// How much of `shown` was waited for.
@@ -47,14 +50,11 @@ impl Machine {
 }
 
 impl Terminal {
-    /// Starts a command on a terminal of its own.
-    ///
-    /// # Panics
-    /// If it cannot be started.
-    pub fn start(command: Command) -> Self {
+    fn start(command: Command) -> Self {
         let (keyboard, theirs) = open().expect("a pseudo-terminal");
+        let held_open = theirs.as_fd().try_clone_to_owned();
         let child = command.spawn(theirs).expect("the tool starts");
-        let copy = std::os::fd::AsFd::as_fd(&keyboard).try_clone_to_owned();
+        let copy = keyboard.as_fd().try_clone_to_owned();
         let mut reader = std::fs::File::from(copy.expect("a second handle"));
         let (send, screen) = channel();
         std::thread::spawn(move || {
@@ -67,6 +67,7 @@ impl Terminal {
         Self {
             keyboard,
             screen,
+            held_open: held_open.expect("a second handle"),
             child,
             shown: String::new(),
             seen: 0,
@@ -119,6 +120,7 @@ impl Terminal {
     /// # Panics
     /// If the tool does not end.
     pub fn end(mut self) -> Outcome {
+        drop(self.held_open);
         loop {
             match self.screen.recv_timeout(PATIENCE) {
                 Ok(bytes) => self.shown.push_str(&String::from_utf8_lossy(&bytes)),
