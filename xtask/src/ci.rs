@@ -11,6 +11,8 @@ pub(crate) fn run_all() -> Result {
         "clippy",
         "--workspace",
         "--all-targets",
+        "--features",
+        "ente-login/keyring",
         "--locked",
         "--",
         "--deny",

@@ -27,7 +27,7 @@ const NEEDED: [(&str, &str, &str); 6] = [
 /// A check of what was prepared; tells how much it saw.
 type Check = fn(&Stage) -> Result<String>;
 
-const CHECKS: [(&str, Check); 9] = [
+const CHECKS: [(&str, Check); 10] = [
     ("b3sum accepts the checksum file", sums),
     ("b3sum accepts the stored objects", objects),
     ("b2sum agrees with the owners' hashes", origin),
@@ -37,6 +37,10 @@ const CHECKS: [(&str, Check); 9] = [
     (
         "python reads the export with the password alone",
         python::check,
+    ),
+    (
+        "python opens sealed credentials with the passphrase alone",
+        python::credentials,
     ),
     ("exiftool sees the dates and places of the sidecars", exif),
     ("the recipes of the README work as typed", recipes::check),

@@ -27,14 +27,14 @@ pub enum Source {
 /// group `$args` with a method `source`. The name of the group is `NAME-source`.
 #[macro_export]
 macro_rules! secret_args {
-    ($(#[$doc:meta])* $args:ident, $name:literal, $what:literal, $heading:literal
+    ($(#[$doc:meta])* $visible:vis $args:ident, $name:literal, $what:literal, $heading:expr
 ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Default, ::clap::Args)]
         #[group(id = concat!($name, "-source"), multiple = false)]
-        pub struct $args {
+        $visible struct $args {
             #[arg(id = concat!($name, "-file"), long = concat!($name, "-file"), value_name = "FILE", help_heading = $heading,
-                help = concat!("Read ", $what, " from this file; `-` is standard input"))]
+                help = concat!("Read ", $what, " from this file"))]
             file: Option<::std::path::PathBuf>,
 
             #[cfg(unix)]
@@ -49,7 +49,7 @@ macro_rules! secret_args {
 
         impl $args {
             /// Where it comes from; `None` if it is to be asked for.
-            pub fn source(&self) -> Option<$crate::secret::Source> {
+            $visible fn source(&self) -> Option<$crate::secret::Source> {
                 use $crate::secret::Source;
                 #[cfg(unix)]
                 if let Some(fd) = self.fd {

@@ -132,7 +132,7 @@ impl Tool for Args {
                 if let Some(begin) = &begin {
                     export.check_account(&begin.account)?;
                 }
-                let keys = self.keystore.keys_of(&export.about().account)?;
+                let keys = self.keystore.keys_of(&export.about().account, io)?;
                 Run::new(self, io, export, keys, begin).run(input)
             }
         }

@@ -34,7 +34,7 @@ pub fn pass<R: BufRead>(
     if let Some(export) = &export {
         export.check_account(&begin.account)?;
     }
-    let keys = args.keystore.keys_of(&begin.account)?;
+    let keys = args.keystore.keys_of(&begin.account, io)?;
     let state = match &export {
         Some(export) => State::load(&export.state_dir())?,
         None => State::default(),

@@ -21,7 +21,9 @@ use clap::Parser;
 use ente_common::api::{App, Client, Connection, Endpoint};
 use ente_common::cli::{Common, Interrupt, Io, Tool};
 use ente_common::exit::{Exit, Failure};
-use ente_common::keystore::{Keystore, KeystoreArgs, KeystoreError, Select};
+use ente_common::keystore::{
+    Entry, Half, Keystore, KeystoreArgs, KeystoreError, SEALED, Seal, Select,
+};
 use ente_common::manifest::{Account, Export};
 use ente_common::secret_args;
 use ente_common::wire::KeyAttributes;
@@ -34,34 +36,28 @@ Examples:
   ente-login ada@example.org                   # asks for password and code
   ente-login                                   # again, when the session has ended
   ente-login --endpoint https://photos.example.org ada@example.org
-  pass show ente | ente-login --password-file - --otp 123456 ada@example.org
+  ente-login --password-command 'pass show ente' --totp-secret-file ~/.totp ada@example.org
+  ente-login --recovery-key ada@example.org    # the password is lost
+  ente-login --seal passphrase                 # seal what is saved, or choose another passphrase
   ente-login --offline ~/Ente                  # without a server: only the keys
-  ente-login --status
-  ente-login --logout ada@example.org";
+  ente-login --export-token - | ssh box ente-login --import -
+  ente-login --check || mail -s 'sign in again' ada@example.org
+  ente-login --logout ada@example.org
+
+A password, recovery key or code comes from standard input where its file is `-`. A first run
+without a terminal has the code sent that an account asks for by e-mail; a second one takes it:
+`--email-code CODE`.";
 
 /// Sign in and save credentials for the other tools
 #[derive(Debug, Parser)]
 #[command(name = "ente-login", version, after_help = EXAMPLES)]
 pub struct Args {
     /// E-mail address of the account; default: the account that is signed in already
-    #[arg(value_name = "EMAIL", conflicts_with_all = ["offline", "status", "default"])]
+    #[arg(value_name = "EMAIL", conflicts_with_all = ["offline", "status", "default", "import"])]
     email: Option<String>,
 
-    /// Save the keys of the export in DIR, from its password alone, without a server
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["status", "logout", "default"])]
-    offline: Option<PathBuf>,
-
-    /// Show who is signed in on this machine, without asking the server
-    #[arg(long, conflicts_with_all = ["logout", "default"])]
-    status: bool,
-
-    /// End the session and remove the credentials from this machine
-    #[arg(long, conflicts_with = "default")]
-    logout: bool,
-
-    /// Use this account from now on where several are signed in and none is named
-    #[arg(long, value_name = "EMAIL|ID")]
-    default: Option<String>,
+    #[command(flatten)]
+    action: Action,
 
     /// Sign in for this app's files [default: photos]
     #[arg(long, value_enum, value_name = "APP", hide_possible_values = true)]
@@ -114,6 +110,18 @@ pub struct Args {
     #[arg(long, help_heading = "Codes")]
     passkey: bool,
 
+    /// Seal what is saved: with a new passphrase that each tool asks for, or with a key in the system's store
+    /// [default: as before, or none]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "none|passphrase|keyring",
+        hide_possible_values = true,
+        conflicts_with_all = ["status", "check", "logout", "default", "import"],
+        help_heading = SEALED
+    )]
+    seal: Option<Seal>,
+
     #[command(flatten)]
     keystore: KeystoreArgs,
 
@@ -138,6 +146,43 @@ pub struct Args {
     // Prints no records, so it has no options about them.
     #[arg(skip)]
     common: Common,
+}
+
+/// What to do in place of signing in.
+#[derive(Debug, Default, clap::Args)]
+#[group(multiple = false)]
+struct Action {
+    /// Save the keys of the export in DIR, from its password or recovery key alone, without a server
+    #[arg(long, value_name = "DIR")]
+    offline: Option<PathBuf>,
+
+    /// Show who is signed in on this machine, without asking the server
+    #[arg(long, help_heading = "Saved credentials")]
+    status: bool,
+
+    /// Ask the server whether the session is still good: one line and an exit code, for monitors
+    #[arg(long, help_heading = "Saved credentials")]
+    check: bool,
+
+    /// End the session and remove the credentials from this machine
+    #[arg(long, help_heading = "Saved credentials")]
+    logout: bool,
+
+    /// Use this account from now on where several are signed in and none is named
+    #[arg(long, value_name = "EMAIL|ID", help_heading = "Saved credentials")]
+    default: Option<String>,
+
+    /// Write the token, and no key, to FILE for another machine; `-` is standard output
+    #[arg(long, value_name = "FILE", help_heading = "Saved credentials")]
+    export_token: Option<PathBuf>,
+
+    /// Write the keys, and no token, to FILE for another machine; `-` is standard output
+    #[arg(long, value_name = "FILE", help_heading = "Saved credentials")]
+    export_keys: Option<PathBuf>,
+
+    /// Save what another machine exported to FILE; `-` is standard input
+    #[arg(long, value_name = "FILE", help_heading = "Saved credentials")]
+    import: Option<PathBuf>,
 }
 
 secret_args!(
@@ -177,21 +222,27 @@ impl Tool for Args {
     }
 
     fn run(&self, io: &mut Io) -> Result<Exit, Failure> {
-        let keystore = self.keystore.open()?;
-        if self.status {
-            return saved::status(&keystore, io);
+        let keystore = self.keystore.open(io)?.sealing(self.seal);
+        let action = &self.action;
+        if action.status {
+            saved::status(&keystore, io)
+        } else if let Some(name) = &action.default {
+            saved::make_default(&keystore, name, io)
+        } else if action.check {
+            saved::check(&keystore, self.select(), &self.connection, io)
+        } else if action.logout {
+            saved::logout(&keystore, self.select(), &self.connection, io)
+        } else if let Some(file) = &action.export_token {
+            saved::export(&keystore, self.select(), Half::Token, file, io)
+        } else if let Some(file) = &action.export_keys {
+            saved::export(&keystore, self.select(), Half::Keys, file, io)
+        } else if let Some(file) = &action.import {
+            saved::import(&keystore, file, io)
+        } else if let Some(dir) = &action.offline {
+            self.sign_in_offline(&keystore, dir, io)
+        } else {
+            self.sign_in(&keystore, io)
         }
-        if let Some(name) = &self.default {
-            return saved::make_default(&keystore, name, io);
-        }
-        if self.logout {
-            let select = self.select();
-            return saved::logout(&keystore, select, &self.connection, io);
-        }
-        if let Some(dir) = &self.offline {
-            return self.sign_in_offline(&keystore, dir, io);
-        }
-        self.sign_in(&keystore, io)
     }
 }
 
@@ -214,6 +265,8 @@ impl Args {
                     .hint("use `https`, or `--insecure-http` in a network that you trust"),
             );
         }
+        // A passphrase that cannot be had is better noticed before a code is spent.
+        keystore.prepare(target.saved.as_ref())?;
         let client = Client::new(endpoint.clone(), target.app, &self.connection)?;
         let interrupt = io.interrupt.clone();
         let work = sign_in::sign_in(self, client, &target, io);
@@ -234,30 +287,29 @@ impl Args {
     /// Where to sign in and as whom: as the command line says, and else as before.
     fn target(&self, keystore: &Keystore) -> Result<Target, Failure> {
         let saved = match (keystore.find(self.select()), &self.email) {
-            (Ok(entry), _) => Some(entry.account),
+            (Ok(entry), _) => Some(entry),
             (Err(KeystoreError::Empty | KeystoreError::Unknown(_)), Some(_)) => None,
             // The address is in use on several servers: all that would tell them apart was said.
             (Err(KeystoreError::Several(_)), Some(_)) if self.endpoint.is_some() => None,
             (Err(error), _) => return Err(error.into()),
         };
-        let email = self
-            .email
-            .as_ref()
-            .or(saved.as_ref().map(|saved| &saved.email));
+        let before = saved.as_ref().map(|saved| &saved.account);
+        let email = self.email.as_ref().or(before.map(|before| &before.email));
         Ok(Target {
             email: email
                 .map(|email| email.trim().to_lowercase())
                 .unwrap_or_default(),
-            endpoint: match (&self.endpoint, &saved) {
+            endpoint: match (&self.endpoint, before) {
                 (Some(endpoint), _) => endpoint.clone(),
-                (None, Some(saved)) => saved::endpoint(saved)?,
+                (None, Some(before)) => saved::endpoint(before)?,
                 (None, None) => Endpoint::production(),
             },
-            app: match (self.app, &saved) {
+            app: match (self.app, before) {
                 (Some(app), _) => app,
-                (None, Some(saved)) => App::of(saved)?,
+                (None, Some(before)) => App::of(before)?,
                 (None, None) => App::Photos,
             },
+            saved,
         })
     }
 
@@ -279,6 +331,8 @@ impl Args {
             .hint("run `ente-pull` once on a machine that is signed in")
         })?;
         let email = &about.account.email;
+        let saved = keystore.find(Select::Account(&about.account)).ok();
+        keystore.prepare(saved.as_ref())?;
         let recovery_key = ask::recovery_key(self, email, io)?;
         let keys = sign_in::open_keys(self, email, None, recovery_key.as_ref(), &attributes, io)?;
         save_keys(keystore, &about.account, &keys)?;
@@ -294,6 +348,8 @@ struct Target {
     endpoint: Endpoint,
     app: App,
     email: String,
+    /// The credentials that are to be renewed.
+    saved: Option<Entry>,
 }
 
 fn save_keys(keystore: &Keystore, account: &Account, keys: &Keys) -> Result<(), Failure> {

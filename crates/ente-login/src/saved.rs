@@ -1,11 +1,14 @@
-//! What is done with saved credentials: showing, choosing, ending.
+//! What is done with saved credentials: showing, checking, choosing, moving, ending.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::path::Path;
 
-use ente_common::api::{App, Client, Connection, Endpoint};
+use ente_common::api::{App, Client, Connection, Endpoint, ErrorKind, session_ended};
 use ente_common::cli::{Io, output_failure};
+use ente_common::disk;
 use ente_common::exit::{Exit, Failure};
-use ente_common::keystore::{Keystore, KeystoreError, Select};
+use ente_common::keystore::{Half, Keystore, KeystoreError, Seal, Select};
 use ente_common::manifest::Account;
 use ente_common::ui::clean;
 
@@ -23,22 +26,133 @@ pub(crate) fn status(keystore: &Keystore, io: &mut Io) -> Result<Exit, Failure> 
             (true, false) => "token only",
             (false, _) => "keys only",
         };
+        let seal = match entry.seal {
+            Seal::None => "",
+            Seal::Passphrase => ", sealed by a passphrase",
+            Seal::Keyring => ", sealed by the system's key store",
+        };
+        let app = match account.app.as_str() {
+            "photos" => String::new(),
+            app => format!(", {}", clean(app)),
+        };
         let mark = if entry.is_default { ", default" } else { "" };
         let folder = keystore.dir().join(&entry.folder);
         // Writing to a `String` cannot fail.
         let _ = writeln!(
             text,
-            "{} (user {} at {}): {held}{mark}, in {}",
+            "{} (user {} at {}{app}): {held}{seal}{mark}, in {}",
             clean(&account.email),
             account.user_id,
             clean(&account.endpoint),
             clean(&folder.to_string_lossy()),
         );
     }
+    print(io, text.as_bytes())?;
+    Ok(Exit::Done)
+}
+
+fn print(io: &mut Io, text: &[u8]) -> Result<(), Failure> {
     io.output
-        .write_all(text.as_bytes())
+        .write_all(text)
         .and_then(|()| io.output.flush())
-        .map_err(|error| output_failure(&error))?;
+        .map_err(|error| output_failure(&error))
+}
+
+/// Asks the server whether the session is still good. Prints one line in any case; the exit code says the same.
+pub(crate) fn check(
+    keystore: &Keystore,
+    select: Select<'_>,
+    connection: &Connection,
+    io: &mut Io,
+) -> Result<Exit, Failure> {
+    let (exit, line) = match keystore.find(select) {
+        Ok(entry) => {
+            let (exit, said) = match last_used(keystore, &entry.account, connection, io) {
+                Ok(at_us) => (Exit::Done, good(at_us, io)),
+                Err(failure) => (failure.exit, one_line(&failure)),
+            };
+            (exit, format!("{}: {said}", entry.account.email))
+        }
+        Err(error) => {
+            let failure = Failure::from(error);
+            (failure.exit, one_line(&failure))
+        }
+    };
+    print(io, format!("{}\n", clean(&line)).as_bytes())?;
+    Ok(exit)
+}
+
+/// Says when a session that is good was used last.
+fn good(last_used_at_us: Option<i64>, io: &Io) -> String {
+    let Some(at_us) = last_used_at_us else {
+        return "the session is good".to_owned();
+    };
+    let ago = match ((io.clock)() - at_us) / 86_400_000_000 {
+        ..1 => "today".to_owned(),
+        1 => "1 day ago".to_owned(),
+        days => format!("{days} days ago"),
+    };
+    format!("the session is good; last used {ago}")
+}
+
+fn one_line(failure: &Failure) -> String {
+    match &failure.hint {
+        Some(hint) => format!("{failure}; {hint}"),
+        None => failure.to_string(),
+    }
+}
+
+fn last_used(
+    keystore: &Keystore,
+    account: &Account,
+    connection: &Connection,
+    io: &Io,
+) -> Result<Option<i64>, Failure> {
+    let saved = keystore.token(Select::Account(account))?;
+    let (endpoint, app) = (endpoint(account)?, App::of(account)?);
+    let client = Client::new(endpoint, app, connection)?.with_token(saved.token);
+    crate::block_on(&io.interrupt, async {
+        let answer = client.last_used().await;
+        answer.map_err(|error| match error.kind {
+            ErrorKind::Unauthorized => session_ended(account),
+            _ => error.into(),
+        })
+    })
+}
+
+/// Writes one half of the credentials to a file that is complete in itself.
+pub(crate) fn export(
+    keystore: &Keystore,
+    select: Select<'_>,
+    half: Half,
+    file: &Path,
+    io: &mut Io,
+) -> Result<Exit, Failure> {
+    let text = keystore.export(select, half)?;
+    if file.as_os_str() == "-" {
+        print(io, &text)?;
+    } else {
+        disk::write_whole(file, &text, true)
+            .map_err(|error| Failure::disk(format!("cannot write `{}`", file.display()), &error))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Saves what [`export`] wrote on another machine.
+pub(crate) fn import(keystore: &Keystore, file: &Path, io: &mut Io) -> Result<Exit, Failure> {
+    let (account, half) = if file.as_os_str() == "-" {
+        keystore.import(&mut io.input)?
+    } else {
+        let opened = File::open(file)
+            .map_err(|error| Failure::disk(format!("cannot read `{}`", file.display()), &error))?;
+        keystore.import(opened)?
+    };
+    let what = match half {
+        Half::Token => "the token",
+        Half::Keys => "the keys",
+    };
+    io.ui
+        .note(&format!("{what} of {} can be used here", account.email));
     Ok(Exit::Done)
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use ente_common::api::session_ended;
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::Account;
 use tokio::sync::mpsc;
@@ -109,7 +110,7 @@ fn settle(
             *unreachable = 0;
             Ok(Event::Stored(whole))
         }
-        Err(Trouble::SignedOut) => Err(problems::signed_out(account)),
+        Err(Trouble::SignedOut) => Err(session_ended(account)),
         Err(Trouble::Disk(path, error)) => Err(Failure::disk(
             format!("cannot write `{}`", path.display()),
             &error,

@@ -194,7 +194,7 @@ impl Tool for Args {
         };
         let upstream = named.as_ref().and_then(|named| named.begin.export());
         let dir = Export::locate(self.dir()?, upstream.as_deref())?;
-        let session = Session::open(self, &dir, &io.ui)?;
+        let session = Session::open(self, &dir, io)?;
         if let Some(named) = &named {
             session.check(&named.begin)?;
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ente_common::api::{ApiError, ErrorKind};
+use ente_common::api::{ApiError, ErrorKind, session_ended};
 use ente_common::exit::{Exit, Failure, chain};
 use ente_common::id::Version;
 use ente_common::manifest::Account;
@@ -171,7 +171,7 @@ pub(crate) fn out_of_time(left: usize) -> Problem {
 pub(crate) fn failure(error: &ApiError, account: &Account) -> Failure {
     let failure = |exit, what: &str| Failure::new(exit, what).cause(error);
     match error.kind {
-        ErrorKind::Unauthorized => signed_out(account),
+        ErrorKind::Unauthorized => session_ended(account),
         ErrorKind::Forbidden => failure(Exit::Refused, "the server refused to list the account")
             .hint("check that the account is one of Ente Photos"),
         ErrorKind::Untrusted => failure(Exit::Unreachable, "the server cannot be trusted")
@@ -181,20 +181,4 @@ pub(crate) fn failure(error: &ApiError, account: &Account) -> Failure {
         _ => failure(Exit::Failed, "the account cannot be listed")
             .hint("check the address of the server with `ente-login --status`"),
     }
-}
-
-/// The session is no longer good.
-pub(crate) fn signed_out(account: &Account) -> Failure {
-    let email = &account.email;
-    let line = if account.endpoint == ente_common::api::PRODUCTION {
-        format!("ente-login {email}")
-    } else {
-        format!("ente-login --endpoint {} {email}", account.endpoint)
-    };
-    Failure::new(
-        Exit::NotSignedIn,
-        format!("the session of `{email}` has ended"),
-    )
-    .cause("the server no longer accepts the saved token")
-    .hint(format!("run `{line}`, then the same command again"))
 }

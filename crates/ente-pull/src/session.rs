@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use ente_common::api::{App, Client, Connection, Endpoint};
+use ente_common::cli::Io;
 use ente_common::exit::{Exit, Failure, chain};
 use ente_common::keystore::{KeystoreError, Select};
 use ente_common::manifest::{Account, Export};
 use ente_common::record::Begin;
-use ente_common::ui::Ui;
 
 use crate::Args;
 
@@ -27,8 +27,8 @@ pub(crate) struct Session {
 
 impl Session {
     /// Loads the token of the account that is named, else of the export's, else the only or default one. Nothing is sent.
-    pub(crate) fn open(args: &Args, dir: &Path, ui: &Ui) -> Result<Self, Failure> {
-        let keystore = args.keystore.open()?;
+    pub(crate) fn open(args: &Args, dir: &Path, io: &Io) -> Result<Self, Failure> {
+        let keystore = args.keystore.open(io)?;
         let owner = match Export::is_at(dir)? {
             true => Some(Export::open(dir)?.about().account.clone()),
             false => None,
@@ -57,7 +57,7 @@ impl Session {
             retries: 0,
             ..args.connection.clone()
         };
-        let ui = ui.clone();
+        let ui = io.ui.clone();
         let tell =
             move |call: &str| ui.waiting(&format!("still waiting for an answer to `{call}`"));
         Ok(Self {

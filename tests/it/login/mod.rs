@@ -2,6 +2,7 @@
 
 mod email;
 mod factor;
+mod saved;
 mod trust;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! The script that knows the pages only. That its files are those of the tree is found here, from the placements.
+//! The scripts that know the pages only: that what they read is what the tools have, is found here.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,6 +52,35 @@ pub(super) fn check(stage: &Stage) -> Result<String> {
         return Err("the titles differ from those of ente-meta".into());
     }
     Ok(format!("{written} files, {} titles", listed.len()))
+}
+
+/// Compares the secrets that the script finds in sealed files with those of plain ones.
+pub(super) fn credentials(stage: &Stage) -> Result<String> {
+    fs::write(stage.path("passphrase"), "red wax, naïve\n")?;
+    let script = root().join("tests/interop/read_keystore.py");
+    let script = format!(
+        "'{}' '{}' --passphrase-file passphrase",
+        stage.python,
+        script.display()
+    );
+    let mut count = 0;
+    for half in ["--export-token -", "--export-keys -"] {
+        let plain = stage.ask(&format!("ente-login {half} --seal none"), "")?;
+        let plain: Value = serde_json::from_str(&plain)?;
+        let sealed = "--seal passphrase --passphrase-file passphrase";
+        let opened = stage.ask(&format!("ente-login {half} {sealed} | {script}"), "")?;
+        let opened: serde_json::Map<String, Value> = serde_json::from_str(&opened)?;
+        for (name, secret) in &opened {
+            if plain[name] != *secret {
+                return Err(format!("`{name}` is another one").into());
+            }
+        }
+        count += opened.len();
+    }
+    match count {
+        4 => Ok("a token and three keys".to_owned()),
+        _ => Err(format!("{count} secrets").into()),
+    }
 }
 
 type Titles = BTreeMap<(Option<i64>, Option<i64>), Value>;

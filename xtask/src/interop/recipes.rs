@@ -1,5 +1,5 @@
 //! The README's recipes, run as typed: each block of shell in a home of its own, with stand-ins for what belongs to
-//! other machines (`ssh`, `scp`, `rsync` and `mail`).
+//! other machines (`ssh`, `rsync` and `mail`).
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -33,13 +33,12 @@ const RECIPES: [(&str, Recipe); 8] = [
 ];
 
 /// Programs that stand for the user's password and for other machines. `$BOX` is the home on the other one.
-const STAND_INS: [(&str, &str); 5] = [
+const STAND_INS: [(&str, &str); 4] = [
     (
         "ente-login",
         r#"exec "$TOOLS/ente-login" --password-file "$HOME/password" "$@""#,
     ),
     ("ssh", r#"shift; cd "$BOX" && HOME="$BOX" exec sh -c "$*""#),
-    ("scp", r#"exec cp "$1" "$BOX/${2#box:}""#),
     (
         "rsync",
         r#"mkdir -p "$3" && exec cp -a "$BOX/${2#box:}." "$3""#,

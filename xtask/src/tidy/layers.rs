@@ -87,7 +87,8 @@ pub(super) fn dependencies() -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for (tool, forbidden) in [
         ("ente-login", &[][..]),
-        ("ente-pull", &["dryoc", "argon2"][..]),
+        // The seal of its token needs two ciphers; no more.
+        ("ente-pull", &["dryoc", "crypto-bigint", "bip39"][..]),
         ("ente-decrypt", &NETWORK[..]),
         ("ente-meta", &NETWORK[..]),
         ("ente-verify", &[&NETWORK[..], &CIPHERS[..]].concat()[..]),

@@ -4,9 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::{ApiError, Client, ErrorKind};
 use crate::encoding;
+use crate::token::Token;
 use crate::wire::KeyAttributes;
 
 /// What the server knows about an account before any proof: public parameters.
@@ -231,6 +233,31 @@ impl Client {
         let query = [("sessionID", session)];
         self.get_rationed("/users/two-factor/passkeys/get-token", &query)
             .await
+    }
+
+    /// When the session of this client was used last before this call, in microseconds since 1970, as far as the server
+    /// knows; downloads do not count.
+    ///
+    /// [`Unauthorized`](ErrorKind::Unauthorized): it has ended.
+    pub async fn last_used(&self) -> Result<Option<i64>, ApiError> {
+        #[derive(Deserialize)]
+        struct Body {
+            #[serde(default)]
+            sessions: Vec<Item>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Item {
+            #[serde(default)]
+            token: Zeroizing<String>,
+            #[serde(default)]
+            last_used_time: Option<i64>,
+        }
+        let body: Body = self.get_rationed("/users/sessions", &[]).await?;
+        let own = self.token.as_ref().map(Token::text);
+        let mut items = body.sessions.into_iter();
+        let found = items.find(|item| own.as_ref() == Some(&item.token));
+        Ok(found.and_then(|item| item.last_used_time))
     }
 
     /// Whether the session is still good.

@@ -9,7 +9,9 @@ use reqwest::Response;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 
+use super::PRODUCTION;
 use crate::exit::{Exit, Failure};
+use crate::manifest::Account;
 
 /// The largest error body that is looked at.
 const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
@@ -248,6 +250,22 @@ impl From<ApiError> for Failure {
         };
         Failure::new(exit, what).cause(&error).hint(hint)
     }
+}
+
+/// The session of a saved account is no longer good: what to type.
+pub fn session_ended(account: &Account) -> Failure {
+    let email = &account.email;
+    let line = if account.endpoint == PRODUCTION {
+        format!("ente-login {email}")
+    } else {
+        format!("ente-login --endpoint {} {email}", account.endpoint)
+    };
+    Failure::new(
+        Exit::NotSignedIn,
+        format!("the session of `{email}` has ended"),
+    )
+    .cause("the server no longer accepts the saved token")
+    .hint(format!("run `{line}`, then the same command again"))
 }
 
 /// The last error of the chain: `Connection refused (os error 111)` rather than three layers of

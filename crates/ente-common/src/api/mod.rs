@@ -29,7 +29,7 @@ use serde::de::DeserializeOwned;
 
 pub use account::{Authorization, Next, PasskeySession, Session, SrpAttributes, SrpSession};
 pub use endpoint::{Endpoint, EndpointError, PRODUCTION};
-pub use error::{Answer, ApiError, ErrorKind};
+pub use error::{Answer, ApiError, ErrorKind, session_ended};
 pub use object::{Fetched, ObjectBody};
 pub use retry::Retry;
 

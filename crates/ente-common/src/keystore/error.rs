@@ -25,12 +25,20 @@ pub enum KeystoreError {
         /// The account's e-mail address.
         account: String,
     },
-    /// Other users of the machine can get at the file.
-    #[error("`{}` can be read or written by others", .0.display())]
-    Exposed(PathBuf),
-    /// The file is sealed, and this build cannot open seals.
-    #[error("`{}` is sealed", .0.display())]
-    Sealed(PathBuf),
+    /// Other users of the machine can get at the file or folder.
+    #[error("`{}` can be {} by others", path.display(), if *is_dir { "written" } else { "read or written" })]
+    Exposed {
+        /// The file or folder.
+        path: PathBuf,
+        /// It is a folder.
+        is_dir: bool,
+    },
+    /// The file is sealed in a way that this build does not know.
+    #[error("`{}` is sealed in an unknown way", .0.display())]
+    UnknownSeal(PathBuf),
+    /// The seal was not opened, or not made.
+    #[error("{0}")]
+    Seal(Box<Failure>),
     /// Not a credential file, or a damaged one.
     #[error("`{}` is damaged", .0.display())]
     Damaged(PathBuf),
@@ -56,18 +64,19 @@ impl From<KeystoreError> for Failure {
     fn from(error: KeystoreError) -> Self {
         let new = |exit| Failure::new(exit, error.to_string());
         match &error {
-            KeystoreError::Empty | KeystoreError::Unknown(_) | KeystoreError::Missing { .. } => {
-                new(Exit::NotSignedIn)
-                    .hint("run `ente-login EMAIL`; to decrypt an export, `ente-login --offline DIR` is enough")
-            }
+            KeystoreError::Empty | KeystoreError::Unknown(_) => new(Exit::NotSignedIn).hint(
+                "run `ente-login EMAIL`; to decrypt an export, `ente-login --offline DIR` is enough",
+            ),
+            KeystoreError::Missing { account, .. } => new(Exit::NotSignedIn)
+                .hint(format!("sign in again with `ente-login {account}`")),
             KeystoreError::Several(_) => new(Exit::NotSignedIn)
                 .hint("name one with `--account`, or choose one with `ente-login --default EMAIL`"),
-            KeystoreError::Exposed(path) => {
-                new(Exit::NotSignedIn).hint(format!("run `chmod 600 '{}'`", path.display()))
+            KeystoreError::Exposed { path, is_dir } => {
+                let mode = if *is_dir { "700" } else { "600" };
+                new(Exit::NotSignedIn).hint(format!("run `chmod {mode} '{}'`", path.display()))
             }
-            KeystoreError::Sealed(_) => new(Exit::NotSignedIn)
-                .cause("this build cannot open sealed credentials")
-                .hint("update the tools"),
+            KeystoreError::UnknownSeal(_) => new(Exit::NotSignedIn).hint("update the tools"),
+            KeystoreError::Seal(failure) => Failure::clone(failure),
             KeystoreError::Damaged(_) => {
                 new(Exit::NotSignedIn).hint("remove it, then sign in again with `ente-login EMAIL`")
             }
@@ -76,5 +85,11 @@ impl From<KeystoreError> for Failure {
                 .hint("update the tools; nothing was changed"),
             KeystoreError::Io { source, .. } => Failure::disk(chain(&error), source),
         }
+    }
+}
+
+impl From<Failure> for KeystoreError {
+    fn from(failure: Failure) -> Self {
+        Self::Seal(Box::new(failure))
     }
 }

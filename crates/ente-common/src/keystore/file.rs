@@ -4,42 +4,32 @@
 //! The layout is in `docs/formats/keystore.md`. Secrets are decoded straight from the buffer that
 //! the file was read into, and that buffer is wiped.
 
-use std::fs::File;
+use std::fs;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::KeystoreError;
+use super::passphrase::Passphrase;
+use super::seal::{Broken, Seal, Sealed};
+use super::{KeystoreError, keyring};
 use crate::disk;
+use crate::exit::{Exit, Failure};
 use crate::manifest::Account;
 
 /// The newest format that this build reads, and the one that it writes.
 const FORMAT: u32 = 1;
-
-/// The only seal that this build knows: secrets stand in the file as they are.
-const NO_SEAL: &str = "none";
 
 /// No honest credential file is larger.
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// What both files begin with.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Head {
+struct Head {
     format: u32,
     seal: String,
-    pub(super) account: Account,
-}
-
-impl Head {
-    pub(super) fn new(account: &Account) -> Self {
-        Self {
-            format: FORMAT,
-            seal: NO_SEAL.to_owned(),
-            account: account.clone(),
-        }
-    }
+    account: Account,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,80 +49,231 @@ pub(super) struct KeysBody<'a> {
     pub(super) public_key: &'a str,
 }
 
-/// Reads a file whole into memory that is wiped; `None` if it is not there.
-///
-/// Refuses a file that anybody but its owner can read or write.
-pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, KeystoreError> {
-    let failed = |source| KeystoreError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        result => result.map_err(failed)?,
-    };
-    // Asked of the open file: what is checked is what is read.
-    let metadata = file.metadata().map_err(failed)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        if metadata.permissions().mode() & 0o077 != 0 {
-            return Err(KeystoreError::Exposed(path.to_owned()));
+/// A credential file that was read; what is sealed in it still is.
+#[derive(Debug)]
+pub(super) struct Credential {
+    path: PathBuf,
+    head: Head,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Credential {
+    /// Reads a file whole into memory that is wiped; `None` if it is not there.
+    ///
+    /// Refuses a file that anybody but its owner can read or write.
+    pub(super) fn load(path: &Path) -> Result<Option<Self>, KeystoreError> {
+        let failed = |source| KeystoreError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let file = match fs::File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            result => result.map_err(failed)?,
+        };
+        // Asked of the open file: what is checked is what is read.
+        let metadata = file.metadata().map_err(failed)?;
+        refuse_if_open_to(0o077, &metadata, path)?;
+        let bytes = read(file).map_err(failed)?;
+        Self::parse(path, bytes).map(Some)
+    }
+
+    /// Takes what was read from somewhere; `path` is for messages.
+    pub(super) fn parse(path: &Path, bytes: Zeroizing<Vec<u8>>) -> Result<Self, KeystoreError> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let format: Format = parse(&bytes, path)?;
+        if format.format > FORMAT {
+            return Err(KeystoreError::TooNew {
+                path: path.to_owned(),
+                found: format.format,
+            });
+        }
+        Ok(Self {
+            head: parse(&bytes, path)?,
+            path: path.to_owned(),
+            bytes,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whose it is.
+    pub(super) fn account(&self) -> &Account {
+        &self.head.account
+    }
+
+    /// How it is sealed; `None` if this build does not know.
+    pub(super) fn seal(&self) -> Option<Seal> {
+        Seal::named(&self.head.seal)
+    }
+
+    /// As it stands in the file.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Which of the two files it is.
+    pub(super) fn holds(&self) -> Result<String, KeystoreError> {
+        #[derive(Deserialize)]
+        struct Members {
+            holds: Option<String>,
+            token: Option<serde::de::IgnoredAny>,
+        }
+        let members: Members = parse(&self.bytes, &self.path)?;
+        Ok(match (members.holds, members.token) {
+            (Some(holds), _) => holds,
+            (None, Some(_)) => super::TOKEN.to_owned(),
+            (None, None) => super::KEYS.to_owned(),
+        })
+    }
+
+    /// JSON with the secret members, unsealed. Others may be there too.
+    pub(super) fn body(
+        &self,
+        passphrase: &Passphrase,
+    ) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
+        let broken = |broken| match broken {
+            Broken::DoesNotOpen => KeystoreError::Damaged(self.path.clone()),
+            broken => self.broken(broken),
+        };
+        match self.seal() {
+            Some(Seal::None) => Ok(self.bytes.clone()),
+            Some(Seal::Passphrase) => {
+                let sealed: Sealed = parse(&self.bytes, &self.path)?;
+                passphrase.open(|passphrase| {
+                    match sealed.open_with_passphrase(self.account(), passphrase) {
+                        Ok(body) => Ok(Some(body)),
+                        Err(Broken::DoesNotOpen) => Ok(None),
+                        Err(broken) => Err(self.broken(broken)),
+                    }
+                })
+            }
+            Some(Seal::Keyring) => {
+                let sealed: Sealed = parse(&self.bytes, &self.path)?;
+                let key = keyring::key(self.account())?;
+                sealed.open_with_key(self.account(), &key).map_err(broken)
+            }
+            None => Err(KeystoreError::UnknownSeal(self.path.clone())),
         }
     }
-    // The whole size at once: a buffer that grows leaves copies behind.
-    let size = metadata.len().min(MAX_BYTES);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(size as usize + 1));
-    file.take(size).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(Some(bytes))
+
+    fn broken(&self, broken: Broken) -> KeystoreError {
+        match broken {
+            Broken::OutOfMemory => {
+                Failure::new(Exit::Failed, "there is not enough memory to open the seal").into()
+            }
+            _ => KeystoreError::Damaged(self.path.clone()),
+        }
+    }
+
+    /// Parses a part of a body; members that are not asked for are ignored.
+    pub(super) fn read_body<'a, T: Deserialize<'a>>(
+        &self,
+        body: &'a [u8],
+    ) -> Result<T, KeystoreError> {
+        parse(body, &self.path)
+    }
 }
 
-/// Reads what both files begin with and refuses what this build cannot open.
-pub(super) fn head(bytes: &[u8], path: &Path) -> Result<Head, KeystoreError> {
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
-    }
-    let format: Format = parse(bytes, path)?;
-    if format.format > FORMAT {
-        return Err(KeystoreError::TooNew {
-            path: path.to_owned(),
-            found: format.format,
-        });
-    }
-    let head: Head = parse(bytes, path)?;
-    if head.seal != NO_SEAL {
-        return Err(KeystoreError::Sealed(path.to_owned()));
-    }
-    Ok(head)
-}
-
-/// Parses a part of the file; members that are not asked for are ignored.
-pub(super) fn parse<'a, T: Deserialize<'a>>(
-    bytes: &'a [u8],
-    path: &Path,
-) -> Result<T, KeystoreError> {
-    // The parser's message may quote a secret, so it is not kept.
-    serde_json::from_slice(bytes).map_err(|_| KeystoreError::Damaged(path.to_owned()))
-}
-
-/// Writes head and body as one object, whole or not at all, readable by its owner alone.
-pub(super) fn write(path: &Path, head: &Head, body: &impl Serialize) -> Result<(), KeystoreError> {
-    let failed = |source| KeystoreError::Io {
-        path: path.to_owned(),
-        source,
+/// What a credential file holds, as text, sealed in the way that is asked for.
+pub(super) fn encode(
+    account: &Account,
+    holds: &str,
+    body: &[u8],
+    seal: Seal,
+    passphrase: &Passphrase,
+) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
+    let head = Head {
+        format: FORMAT,
+        seal: seal.as_str().to_owned(),
+        account: account.clone(),
     };
+    let mut random = Zeroizing::new([0; 40]);
+    getrandom::fill(&mut *random).map_err(|error| {
+        Failure::new(Exit::Failed, "this system gives no random numbers").cause(error)
+    })?;
+    let sealed = match seal {
+        Seal::None => return Ok(join(&head, body)),
+        Seal::Passphrase => {
+            let passphrase = match passphrase.known() {
+                Some(known) => known,
+                None => passphrase.choose()?,
+            };
+            Sealed::with_passphrase(holds, account, body, passphrase, &random)
+        }
+        Seal::Keyring => {
+            let key = keyring::key_or_new(account)?;
+            Sealed::with_key(holds, account, body, &key, &random[16..])
+        }
+    };
+    let sealed = sealed.map_err(|broken| {
+        Failure::new(Exit::Failed, "the credentials cannot be sealed").cause(match broken {
+            Broken::OutOfMemory => "there is not enough memory",
+            _ => "the key cannot be used",
+        })
+    })?;
+    Ok(join(&head, &to_json(&sealed)))
+}
+
+/// A value of ours as JSON, in memory that is wiped.
+pub(super) fn to_json(value: &impl Serialize) -> Zeroizing<Vec<u8>> {
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize));
-    join(&mut text, head, body).map_err(|error| failed(error.into()))?;
-    disk::write_whole(path, &text, true).map_err(failed)
+    serde_json::to_writer(&mut *text, value).expect("our own types have a JSON form");
+    text
 }
 
 /// `{…head}` and `{…body}` become `{…head,…body}`; `serde(flatten)` would copy the secrets around.
-fn join(text: &mut Vec<u8>, head: &Head, body: &impl Serialize) -> serde_json::Result<()> {
-    serde_json::to_writer(&mut *text, head)?;
-    let seam = text.len() - 1;
-    serde_json::to_writer(&mut *text, body)?;
-    text.splice(seam..seam + 2, [b',']);
+fn join(head: &Head, body: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut text = to_json(head);
+    text.pop();
+    text.push(b',');
+    text.extend_from_slice(body.get(1..).unwrap_or_default());
     text.push(b'\n');
+    text
+}
+
+/// Writes a credential file whole or not at all, readable by its owner alone.
+pub(super) fn write(path: &Path, text: &[u8]) -> Result<(), KeystoreError> {
+    disk::write_whole(path, text, true).map_err(|source| KeystoreError::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Reads what is no larger than a credential file, into memory that is wiped.
+pub(super) fn read(reader: impl io::Read) -> io::Result<Zeroizing<Vec<u8>>> {
+    // The whole size at once: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize + 1));
+    reader.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Refuses what has one of these permission bits.
+pub(super) fn refuse_if_open_to(
+    bits: u32,
+    metadata: &fs::Metadata,
+    path: &Path,
+) -> Result<(), KeystoreError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        if metadata.permissions().mode() & bits != 0 {
+            return Err(KeystoreError::Exposed {
+                path: path.to_owned(),
+                is_dir: metadata.is_dir(),
+            });
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (bits, metadata, path);
     Ok(())
+}
+
+fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8], path: &Path) -> Result<T, KeystoreError> {
+    // The parser's message may quote a secret, so it is not kept.
+    serde_json::from_slice(bytes).map_err(|_| KeystoreError::Damaged(path.to_owned()))
 }

@@ -2,11 +2,15 @@
 //! owner alone and complete in itself, so that either can be copied to another machine without
 //! the other. The layout is in `docs/formats/keystore.md`.
 //!
-//! Sealing the files is not here yet; the format has its place for it.
+//! What they hold may be sealed: with a passphrase, or with a key in the system's own store.
 
+mod args;
 mod error;
 mod file;
+mod keyring;
+mod passphrase;
 mod place;
+mod seal;
 #[cfg(test)]
 #[cfg(feature = "crypto")]
 mod tests;
@@ -19,8 +23,13 @@ use crate::exit::{Exit, Failure};
 use crate::manifest::{Account, private_dir};
 use crate::token::Token;
 
+pub use args::KeystoreArgs;
 pub use error::KeystoreError;
-use place::{default_dir, folder_name};
+use file::Credential;
+use passphrase::Passphrase;
+pub use passphrase::SEALED;
+use place::folder_name;
+pub use seal::Seal;
 
 #[cfg(feature = "crypto")]
 use {
@@ -34,82 +43,6 @@ const TOKEN: &str = "token";
 const KEYS: &str = "keys";
 /// Names the folder of the account that is used where none is named.
 const DEFAULT: &str = "default";
-
-/// Options of every tool that uses saved credentials.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct KeystoreArgs {
-    /// Use this account, where several are signed in
-    #[arg(
-        long,
-        value_name = "EMAIL|ID",
-        env = "ENTE_ACCOUNT",
-        hide_env_values = true
-    )]
-    pub account: Option<String>,
-
-    /// Keep credentials in this folder instead of the user's configuration folder
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "ENTE_CONFIG_DIR",
-        hide_env_values = true
-    )]
-    pub keystore: Option<PathBuf>,
-}
-
-impl KeystoreArgs {
-    /// The keystore that is meant. Nothing is read or made yet.
-    ///
-    /// # Errors
-    /// When neither an option nor the environment says where it is.
-    pub fn open(&self) -> Result<Keystore, Failure> {
-        let named = self
-            .keystore
-            .clone()
-            .filter(|dir| !dir.as_os_str().is_empty());
-        let dir = named.or_else(default_dir).ok_or_else(|| {
-            Failure::new(Exit::Failed, "there is no place for credentials")
-                .cause("no home folder is set in the environment")
-                .hint("name a folder with `--keystore DIR` or `ENTE_CONFIG_DIR`")
-        })?;
-        Ok(Keystore::open(dir))
-    }
-
-    /// The account that is named, or [`Select::Default`].
-    pub fn select(&self) -> Select<'_> {
-        match self.account.as_deref() {
-            None | Some("") => Select::Default,
-            Some(name) => Select::Named(name),
-        }
-    }
-
-    /// The keys of `owner`, whose export or records are at hand, or of the account that is named.
-    ///
-    /// # Errors
-    /// When there are none (10), or only those of another account (12).
-    #[cfg(feature = "crypto")]
-    pub fn keys_of(&self, owner: &Account) -> Result<KeysFile, Failure> {
-        let keystore = self.open()?;
-        let keys = match self.select() {
-            Select::Default => match keystore.keys(Select::Account(owner)) {
-                // Somebody else is signed in: that is for the export to refuse.
-                Err(KeystoreError::Unknown(_)) => keystore.keys(Select::Default),
-                found => found,
-            },
-            named => keystore.keys(named),
-        }?;
-        if !keys.account.is(owner) {
-            let what = format!("the export belongs to `{}`", owner.email);
-            return Err(Failure::new(Exit::Refused, what)
-                .cause(format!(
-                    "the keys are those of `{}` at {}",
-                    keys.account.email, keys.account.endpoint
-                ))
-                .hint("sign in with `ente-login`, or choose the account with `--account`"));
-        }
-        Ok(keys)
-    }
-}
 
 /// Which of several accounts.
 #[derive(Debug, Clone, Copy)]
@@ -133,6 +66,8 @@ pub struct Entry {
     pub has_token: bool,
     /// Whether keys are there.
     pub has_keys: bool,
+    /// How they are sealed: the keys, or else the token.
+    pub seal: Seal,
     /// Whether it is the one used where none is named.
     pub is_default: bool,
 }
@@ -179,12 +114,53 @@ impl KeysFile {
 #[derive(Debug, Clone)]
 pub struct Keystore {
     dir: PathBuf,
+    passphrase: Passphrase,
+    /// How to seal what is saved; `None`: as before.
+    seal: Option<Seal>,
+}
+
+/// One of the two files of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Half {
+    /// Lets a tool ask the server.
+    Token,
+    /// Lets a tool decrypt.
+    Keys,
+}
+
+impl Half {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Token => TOKEN,
+            Self::Keys => KEYS,
+        }
+    }
+
+    fn missing(self, account: &Account) -> KeystoreError {
+        KeystoreError::Missing {
+            what: match self {
+                Self::Token => "credentials for the server",
+                Self::Keys => "keys",
+            },
+            account: account.email.clone(),
+        }
+    }
 }
 
 impl Keystore {
-    /// The keystore at `dir`. Nothing is read or made yet.
+    /// The keystore at `dir`, without anybody to ask for a passphrase. Nothing is read or made yet.
     pub fn open(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+        Self {
+            dir: dir.into(),
+            passphrase: Passphrase::default(),
+            seal: None,
+        }
+    }
+
+    /// The same keystore, where what is saved from now on is sealed so.
+    #[must_use]
+    pub fn sealing(self, seal: Option<Seal>) -> Self {
+        Self { seal, ..self }
     }
 
     /// Where it is.
@@ -202,6 +178,8 @@ impl Keystore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             result => result.map_err(failed)?,
         };
+        let metadata = fs::metadata(&self.dir).map_err(failed)?;
+        file::refuse_if_open_to(0o022, &metadata, &self.dir)?;
         let mut entries = Vec::new();
         for item in listing {
             let item = item.map_err(failed)?;
@@ -261,20 +239,9 @@ impl Keystore {
     /// Loads the token of an account.
     ///
     /// # Errors
-    /// As [`find`](Self::find), and when there is none or it cannot be read.
+    /// As [`find`](Self::find), and when there is none or it cannot be read or unsealed.
     pub fn token(&self, select: Select<'_>) -> Result<TokenFile, KeystoreError> {
-        let entry = self.find(select)?;
-        let path = self.dir.join(&entry.folder).join(TOKEN);
-        let bytes = file::read(&path)?.ok_or(KeystoreError::Missing {
-            what: "credentials for the server",
-            account: entry.account.email,
-        })?;
-        let head = file::head(&bytes, &path)?;
-        let body: file::TokenBody<'_> = file::parse(&bytes, &path)?;
-        Ok(TokenFile {
-            account: head.account,
-            token: Token::parse(body.token).map_err(|_| KeystoreError::Damaged(path))?,
-        })
+        self.open_token(&self.load(&self.find(select)?, Half::Token)?)
     }
 
     /// Saves a token; one of the same account is replaced.
@@ -282,38 +249,19 @@ impl Keystore {
     /// # Errors
     /// When it cannot be written; what was there is then still there.
     pub fn save_token(&self, account: &Account, token: &Token) -> Result<(), KeystoreError> {
-        let path = self.folder_for(account)?.join(TOKEN);
         let body = file::TokenBody {
             token: &token.text(),
         };
-        file::write(&path, &file::Head::new(account), &body)
+        self.save(account, Half::Token, &file::to_json(&body))
     }
 
     /// Loads the keys of an account.
     ///
     /// # Errors
-    /// As [`find`](Self::find), and when there are none, or they cannot be read or do not fit
-    /// together.
+    /// As [`find`](Self::find), and when there are none, or they cannot be read or unsealed or do not fit together.
     #[cfg(feature = "crypto")]
     pub fn keys(&self, select: Select<'_>) -> Result<KeysFile, KeystoreError> {
-        let entry = self.find(select)?;
-        let path = self.dir.join(&entry.folder).join(KEYS);
-        let bytes = file::read(&path)?.ok_or(KeystoreError::Missing {
-            what: "keys",
-            account: entry.account.email,
-        })?;
-        let head = file::head(&bytes, &path)?;
-        let body: file::KeysBody<'_> = file::parse(&bytes, &path)?;
-        let key = |text: &str| decode_key(text).ok_or_else(|| KeystoreError::Damaged(path.clone()));
-        let key_pair = KeyPair::new(SecretKey::from(*key(body.secret_key)?));
-        if key_pair.public().0 != *key(body.public_key)? {
-            return Err(KeystoreError::Damaged(path));
-        }
-        Ok(KeysFile {
-            account: head.account,
-            master_key: MasterKey::from(*key(body.master_key)?),
-            key_pair,
-        })
+        self.open_keys(&self.load(&self.find(select)?, Half::Keys)?)
     }
 
     /// Saves keys; those of the same account are replaced.
@@ -330,13 +278,152 @@ impl Keystore {
         use crate::encoding::to_base64;
         use zeroize::Zeroizing;
 
-        let path = self.folder_for(account)?.join(KEYS);
         let body = file::KeysBody {
             master_key: &Zeroizing::new(to_base64(master_key.expose())),
             secret_key: &Zeroizing::new(to_base64(key_pair.secret().expose())),
             public_key: &to_base64(&key_pair.public().0),
         };
-        file::write(&path, &file::Head::new(account), &body)
+        self.save(account, Half::Keys, &file::to_json(&body))
+    }
+
+    /// Makes sure that the credentials of `entry`, or of a new account, can be sealed: has the passphrase at hand (a new one
+    /// where a seal is asked for, else that of what is there), or the system's key store.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn prepare(&self, entry: Option<&Entry>) -> Result<(), KeystoreError> {
+        match (self.seal, entry) {
+            (Some(Seal::Passphrase), _) => self.passphrase.choose().map(drop),
+            (Some(Seal::Keyring), _) => keyring::probe(),
+            (None, Some(entry)) => {
+                let half = if entry.has_keys {
+                    Half::Keys
+                } else {
+                    Half::Token
+                };
+                self.load(entry, half)?.body(&self.passphrase).map(drop)
+            }
+            (Some(Seal::None), _) | (None, None) => Ok(()),
+        }
+    }
+
+    /// One file of an account, complete in itself, for another machine: sealed as it is, or as this keystore is
+    /// [`sealing`](Self::sealing).
+    ///
+    /// # Errors
+    /// When it is not there, or has to be unsealed and cannot be.
+    pub fn export(
+        &self,
+        select: Select<'_>,
+        half: Half,
+    ) -> Result<zeroize::Zeroizing<Vec<u8>>, KeystoreError> {
+        let saved = self.load(&self.find(select)?, half)?;
+        match (self.seal, saved.seal()) {
+            (None, Some(Seal::Keyring)) => Err(Failure::new(
+                Exit::Usage,
+                "the key that seals these credentials stays on this machine",
+            )
+            .hint("say how to seal the copy: `--seal passphrase` or `--seal none`")
+            .into()),
+            (None, _) => Ok(zeroize::Zeroizing::new(saved.text().to_vec())),
+            (Some(seal), _) => {
+                // A passphrase that opened it is not the one for the copy.
+                let body = saved.body(&self.passphrase)?;
+                let body = self.only_secrets(&saved, half, &body)?;
+                let passphrase = self.passphrase.another();
+                file::encode(saved.account(), half.file(), &body, seal, &passphrase)
+            }
+        }
+    }
+
+    /// Takes in a file that [`export`](Self::export) gave on another machine. Whose it is, and which half.
+    ///
+    /// # Errors
+    /// When it is damaged or cannot be written.
+    #[cfg(feature = "crypto")]
+    pub fn import(&self, from: impl io::Read) -> Result<(Account, Half), KeystoreError> {
+        let what = Path::new("the file to import");
+        let bytes = file::read(from).map_err(|source| self.io(what, source))?;
+        let credential = Credential::parse(what, bytes)?;
+        let account = credential.account().clone();
+        let half = match credential.holds()?.as_str() {
+            TOKEN => Half::Token,
+            KEYS => Half::Keys,
+            _ => return Err(KeystoreError::Damaged(what.to_owned())),
+        };
+        // What is sealed is looked into when it is used: who copies it need not have the passphrase.
+        match (credential.seal(), half) {
+            (Some(Seal::None), Half::Token) => drop(self.open_token(&credential)?),
+            (Some(Seal::None), Half::Keys) => drop(self.open_keys(&credential)?),
+            _ => {}
+        }
+        let path = self.folder_for(&account)?.join(half.file());
+        file::write(&path, credential.text())?;
+        Ok((account, half))
+    }
+
+    fn load(&self, entry: &Entry, half: Half) -> Result<Credential, KeystoreError> {
+        let path = self.dir.join(&entry.folder).join(half.file());
+        Credential::load(&path)?.ok_or_else(|| half.missing(&entry.account))
+    }
+
+    fn open_token(&self, saved: &Credential) -> Result<TokenFile, KeystoreError> {
+        let body = saved.body(&self.passphrase)?;
+        let body: file::TokenBody<'_> = saved.read_body(&body)?;
+        Ok(TokenFile {
+            account: saved.account().clone(),
+            token: Token::parse(body.token)
+                .map_err(|_| KeystoreError::Damaged(saved.path().to_owned()))?,
+        })
+    }
+
+    #[cfg(feature = "crypto")]
+    fn open_keys(&self, saved: &Credential) -> Result<KeysFile, KeystoreError> {
+        let body = saved.body(&self.passphrase)?;
+        let body: file::KeysBody<'_> = saved.read_body(&body)?;
+        let damaged = || KeystoreError::Damaged(saved.path().to_owned());
+        let key = |text: &str| decode_key(text).ok_or_else(damaged);
+        let key_pair = KeyPair::new(SecretKey::from(*key(body.secret_key)?));
+        if key_pair.public().0 != *key(body.public_key)? {
+            return Err(damaged());
+        }
+        Ok(KeysFile {
+            account: saved.account().clone(),
+            master_key: MasterKey::from(*key(body.master_key)?),
+            key_pair,
+        })
+    }
+
+    /// The secret members of an unsealed body, without those of the file's head.
+    fn only_secrets(
+        &self,
+        saved: &Credential,
+        half: Half,
+        body: &[u8],
+    ) -> Result<zeroize::Zeroizing<Vec<u8>>, KeystoreError> {
+        match half {
+            Half::Token => Ok(file::to_json(
+                &saved.read_body::<file::TokenBody<'_>>(body)?,
+            )),
+            #[cfg(feature = "crypto")]
+            Half::Keys => Ok(file::to_json(&saved.read_body::<file::KeysBody<'_>>(body)?)),
+            #[cfg(not(feature = "crypto"))]
+            Half::Keys => Err(half.missing(saved.account())),
+        }
+    }
+
+    fn save(&self, account: &Account, half: Half, body: &[u8]) -> Result<(), KeystoreError> {
+        let before = self
+            .accounts()?
+            .into_iter()
+            .find(|entry| entry.account.is(account));
+        let seal = self
+            .seal
+            .or(before.map(|entry| entry.seal))
+            .unwrap_or_default();
+        let text = file::encode(account, half.file(), body, seal, &self.passphrase)?;
+        let path = self.folder_for(account)?.join(half.file());
+        file::write(&path, &text)
     }
 
     /// Removes the credentials of an account from this machine.
@@ -344,6 +431,10 @@ impl Keystore {
     /// # Errors
     /// When a file cannot be removed.
     pub fn remove(&self, entry: &Entry) -> Result<(), KeystoreError> {
+        if entry.seal == Seal::Keyring {
+            // Without its files the key opens nothing, so what the store says does not matter.
+            let _ = keyring::forget(&entry.account);
+        }
         let folder = self.dir.join(&entry.folder);
         // The last two may be left from a run that was killed while it saved.
         for name in [TOKEN, KEYS, "token.new", "keys.new"] {
@@ -372,26 +463,29 @@ impl Keystore {
 
     /// What a folder holds, if it is one of ours.
     fn entry(&self, folder: String) -> Result<Option<Entry>, KeystoreError> {
-        let account = |name: &str| -> Result<Option<Account>, KeystoreError> {
-            let path = self.dir.join(&folder).join(name);
-            let Some(bytes) = file::read(&path)? else {
-                return Ok(None);
-            };
-            Ok(Some(file::head(&bytes, &path)?.account))
-        };
-        let (token, keys) = (account(TOKEN)?, account(KEYS)?);
-        let (has_token, has_keys) = (token.is_some(), keys.is_some());
+        let path = self.dir.join(&folder);
+        let token = Credential::load(&path.join(TOKEN))?;
+        let keys = Credential::load(&path.join(KEYS))?;
         if let (Some(one), Some(other)) = (&token, &keys)
-            && !one.is(other)
+            && !one.account().is(other.account())
         {
             // Files of two accounts were copied into one folder.
-            return Err(KeystoreError::Damaged(self.dir.join(&folder)));
+            return Err(KeystoreError::Damaged(path));
         }
-        Ok(token.or(keys).map(|account| Entry {
-            account,
+        let (has_token, has_keys) = (token.is_some(), keys.is_some());
+        let Some(saved) = keys.or(token) else {
+            return Ok(None);
+        };
+        let metadata = fs::metadata(&path).map_err(|source| self.io(&path, source))?;
+        file::refuse_if_open_to(0o022, &metadata, &path)?;
+        Ok(Some(Entry {
+            account: saved.account().clone(),
             folder,
             has_token,
             has_keys,
+            seal: saved
+                .seal()
+                .ok_or_else(|| KeystoreError::UnknownSeal(saved.path().to_owned()))?,
             is_default: false,
         }))
     }

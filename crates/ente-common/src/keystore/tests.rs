@@ -189,10 +189,7 @@ fn what_cannot_be_trusted_is_refused() {
             good.replace("\"format\":1", "\"format\":2"),
             Exit::FormatTooNew,
         ),
-        (
-            good.replace("\"none\"", "\"passphrase\""),
-            Exit::NotSignedIn,
-        ),
+        (good.replace("\"none\"", "\"wax\""), Exit::NotSignedIn),
         (good.replace("CQkJ", "CQ"), Exit::NotSignedIn),
         (good.replace("CAgI", "CAgJ"), Exit::NotSignedIn),
         (good[..good.len() / 2].to_owned(), Exit::NotSignedIn),
@@ -202,6 +199,230 @@ fn what_cannot_be_trusted_is_refused() {
         let error = keystore.keys(Select::Default).unwrap_err();
         assert!(!error.to_string().contains("CQkJ"));
         assert_eq!(Failure::from(error).exit, exit, "{bad}");
+    }
+}
+
+/// A keystore that seals with a passphrase, which it has from a file.
+fn sealing(keystore: &Keystore, passphrase: &str) -> Keystore {
+    let file = keystore.dir().with_extension(passphrase);
+    fs::write(&file, passphrase).unwrap();
+    Keystore {
+        passphrase: Passphrase::from_file(file),
+        ..Keystore::open(keystore.dir()).sealing(Some(Seal::Passphrase))
+    }
+}
+
+#[test]
+fn a_sealed_file_opens_by_the_documented_recipe() {
+    use dryoc::classic::crypto_aead_xchacha20poly1305_ietf::crypto_aead_xchacha20poly1305_ietf_decrypt as open;
+    use dryoc::classic::crypto_pwhash::{PasswordHashAlgorithm, crypto_pwhash};
+
+    let (_dir, keystore) = keystore();
+    save_keys(&sealing(&keystore, "red wax"), &ada());
+    let text = fs::read_to_string(keystore.dir().join("ada@example.org/keys")).unwrap();
+    for secret in ["CQkJ", "CAgI", "master_key"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    let file: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let bytes = |name: &str| crate::encoding::from_base64(file[name].as_str().unwrap()).unwrap();
+    let limit = |name: &str| file[name].as_u64().unwrap();
+    let mut key = [0; 32];
+    let salt = bytes("salt");
+    let (passes, memory) = (limit("ops_limit"), limit("mem_limit") as usize);
+    let argon2id = PasswordHashAlgorithm::Argon2id13;
+    crypto_pwhash(&mut key, b"red wax", &salt, passes, memory, argon2id).unwrap();
+    let bound_to = b"ente-tools keystore 1\nkeys\nhttps://api.ente.com\nphotos\n1\n";
+    let (sealed, nonce) = (bytes("sealed"), bytes("nonce").try_into().unwrap());
+    let mut body = vec![0; sealed.len() - 16];
+    open(&mut body, &sealed, Some(bound_to), &nonce, &key).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(
+        body["master_key"],
+        "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk="
+    );
+    assert_eq!(body.as_object().unwrap().len(), 3);
+}
+
+#[test]
+fn what_another_implementation_sealed_opens() {
+    let (_dir, keystore) = keystore();
+    for (file, text) in [
+        (
+            TOKEN,
+            include_str!("../../../../tests/vectors/keystore/token"),
+        ),
+        (
+            KEYS,
+            include_str!("../../../../tests/vectors/keystore/keys"),
+        ),
+    ] {
+        keystore.import(text.as_bytes()).unwrap();
+        let path = keystore.dir().join("ada@example.org").join(file);
+        assert_eq!(fs::read_to_string(path).unwrap(), text);
+    }
+    let opened = sealing(&keystore, "naïve red wax ");
+    let token = opened.token(Select::Default).unwrap();
+    assert_eq!(
+        (token.account.app.as_str(), token.account.user_id),
+        ("locker", 42)
+    );
+    let bytes: [u8; 32] = std::array::from_fn(|index| 255 - index as u8);
+    assert_eq!(token.token, Token::from_bytes(&bytes).unwrap());
+    let keys = opened.keys(Select::Default).unwrap();
+    assert_eq!(
+        keys.master_key.expose(),
+        &std::array::from_fn(|index| index as u8)
+    );
+    assert_eq!(
+        keys.key_pair.secret().expose(),
+        &std::array::from_fn(|index| 64 + index as u8)
+    );
+}
+
+#[test]
+fn only_the_passphrase_opens_a_seal_and_only_that_of_this_file() {
+    let (_dir, keystore) = keystore();
+    let sealed = sealing(&keystore, "red wax");
+    sealed.save_token(&ada(), &token(7)).unwrap();
+    save_keys(&sealed, &ada());
+    assert_eq!(sealed.token(Select::Default).unwrap().token, token(7));
+    assert_eq!(
+        sealed.keys(Select::Default).unwrap().master_key.expose(),
+        &[9; 32]
+    );
+    let entry = &keystore.accounts().unwrap()[0];
+    assert_eq!(
+        (entry.seal, entry.has_token, entry.has_keys),
+        (Seal::Passphrase, true, true)
+    );
+
+    let refused = |keystore: &Keystore| Failure::from(keystore.token(Select::Default).unwrap_err());
+    let wrong = refused(&sealing(&keystore, "green wax"));
+    assert_eq!(wrong.exit, Exit::NotSignedIn);
+    assert_eq!(wrong.what, "the credentials stay sealed");
+    let nobody = refused(&keystore);
+    assert!(nobody.hint.unwrap().contains("--passphrase-file"));
+
+    let path = keystore.dir().join("ada@example.org/token");
+    let good = fs::read_to_string(&path).unwrap();
+    let keys = fs::read_to_string(path.with_file_name("keys")).unwrap();
+    for bad in [
+        // Put into the place of the other, or under another account.
+        keys.replace("\"holds\":\"keys\"", "\"holds\":\"token\""),
+        good.replace("\"user_id\":1", "\"user_id\":2"),
+        good.replace("api.ente.com", "api.example.org"),
+        good.replace("\"ops_limit\":4", "\"ops_limit\":3"),
+        // More than anybody could want.
+        good.replace("\"ops_limit\":4", "\"ops_limit\":4000000000"),
+        good.replace("\"mem_limit\":67108864", "\"mem_limit\":1099511627776"),
+        good.replace("\"salt\"", "\"pepper\""),
+        good.replace("\"passphrase\"", "\"none\""),
+    ] {
+        assert_ne!(bad, good);
+        fs::write(&path, &bad).unwrap();
+        let keystore = sealing(&keystore, "red wax");
+        let folder = Select::Named("ada@example.org");
+        fs::remove_file(path.with_file_name("keys")).unwrap();
+        let error = keystore.token(folder).unwrap_err();
+        assert_eq!(Failure::from(error).exit, Exit::NotSignedIn, "{bad}");
+        fs::write(path.with_file_name("keys"), &keys).unwrap();
+        #[cfg(unix)]
+        fs::set_permissions(
+            path.with_file_name("keys"),
+            std::os::unix::fs::PermissionsExt::from_mode(0o600),
+        )
+        .unwrap();
+    }
+}
+
+#[test]
+fn a_seal_stays_until_another_is_asked_for() {
+    let (_dir, keystore) = keystore();
+    save_keys(&sealing(&keystore, "red wax"), &ada());
+    let seal = || keystore.accounts().unwrap()[0].seal;
+    let as_before = sealing(&keystore, "red wax").sealing(None);
+    as_before
+        .prepare(Some(&keystore.accounts().unwrap()[0]))
+        .unwrap();
+    save_keys(&as_before, &ada());
+    assert_eq!(seal(), Seal::Passphrase);
+    let wrong = sealing(&keystore, "green wax").sealing(None);
+    wrong
+        .prepare(Some(&keystore.accounts().unwrap()[0]))
+        .unwrap_err();
+
+    // Another passphrase is chosen without the old one, which may be lost.
+    let chosen_anew = sealing(&keystore, "blue wax");
+    let entry = &keystore.accounts().unwrap()[0];
+    chosen_anew.prepare(Some(entry)).unwrap();
+    save_keys(&chosen_anew, &ada());
+    as_before.keys(Select::Default).unwrap_err();
+    save_keys(&keystore.clone().sealing(Some(Seal::None)), &ada());
+    assert_eq!(seal(), Seal::None);
+    assert_eq!(
+        keystore.keys(Select::Default).unwrap().master_key.expose(),
+        &[9; 32]
+    );
+}
+
+#[test]
+fn one_half_moves_to_another_machine() {
+    for (seal, is_sealed) in [(None, true), (Some(Seal::None), false)] {
+        let (_dir, full) = keystore();
+        let sealed = sealing(&full, "red wax");
+        sealed.save_token(&ada(), &token(7)).unwrap();
+        save_keys(&sealed, &ada());
+        for half in [Half::Token, Half::Keys] {
+            let text = sealed
+                .clone()
+                .sealing(seal)
+                .export(Select::Default, half)
+                .unwrap();
+            assert_eq!(
+                String::from_utf8_lossy(&text).contains("\"sealed\""),
+                is_sealed
+            );
+            let (_other_dir, other) = keystore();
+            assert_eq!(other.import(&text[..]).unwrap(), (ada(), half));
+            let entry = other.find(Select::Default).unwrap();
+            assert_eq!(
+                (entry.has_token, entry.has_keys),
+                (half == Half::Token, half == Half::Keys)
+            );
+            let opened = sealing(&other, "red wax");
+            match half {
+                Half::Token => assert_eq!(opened.token(Select::Default).unwrap().token, token(7)),
+                Half::Keys => drop(opened.keys(Select::Default).unwrap()),
+            }
+        }
+    }
+    let (_dir, empty) = keystore();
+    for damaged in [
+        "",
+        "{}",
+        "{\"format\":1,\"seal\":\"none\",\"account\":{\"endpoint\":\"e\",\"app\":\"photos\",\"user_id\":1,\"email\":\"e\"},\"token\":\"AAAA\"}",
+    ] {
+        assert!(empty.import(damaged.as_bytes()).is_err(), "{damaged}");
+    }
+    assert!(empty.accounts().unwrap().is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_others_can_write_to_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (_dir, keystore) = keystore();
+    keystore.save_token(&ada(), &token(7)).unwrap();
+    for folder in [
+        keystore.dir().to_owned(),
+        keystore.dir().join("ada@example.org"),
+    ] {
+        for (mode, refused) in [(0o720, true), (0o702, true), (0o755, false), (0o700, false)] {
+            fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+            let found = keystore.token(Select::Default);
+            let exposed = matches!(found, Err(KeystoreError::Exposed { is_dir: true, .. }));
+            assert_eq!(exposed, refused, "{mode:o}");
+        }
     }
 }
 
@@ -216,7 +437,7 @@ fn a_file_that_others_can_read_is_refused() {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let exposed = matches!(
             keystore.token(Select::Default),
-            Err(KeystoreError::Exposed(_))
+            Err(KeystoreError::Exposed { .. })
         );
         assert_eq!(exposed, refused, "{mode:o}");
     }
