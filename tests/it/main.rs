@@ -13,6 +13,7 @@ mod login;
 mod mirror;
 mod problems;
 mod pull;
+mod secrets;
 mod shell;
 mod tls;
 mod user_files;

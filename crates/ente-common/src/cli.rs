@@ -221,6 +221,7 @@ pub fn main_from<T: Tool>(args: impl IntoIterator<Item = impl Into<OsString> + C
             .into();
         }
     };
+    forbid_core_dumps();
     let mut io = Io::system(T::NAME, tool.common());
     match tool.run(&mut io) {
         Ok(exit) if io.interrupt.is_set() && exit != Exit::PipeClosed => {
@@ -235,6 +236,20 @@ pub fn main_from<T: Tool>(args: impl IntoIterator<Item = impl Into<OsString> + C
             io.ui.error(&failure);
             failure.exit.into()
         }
+    }
+}
+
+/// Keys, passwords and tokens lie in memory, and a core dump would put them on the disk.
+fn forbid_core_dumps() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let none = Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        // A limit may always be lowered.
+        let _ = setrlimit(Resource::Core, none);
     }
 }
 
