@@ -1,6 +1,7 @@
 //! The five tools against the stand-in server, run as a user runs them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod adopt;
 mod crash;
 mod faults;
 mod fuzz;

@@ -47,6 +47,17 @@ pub enum ContentHash {
     },
 }
 
+impl ContentHash {
+    /// The digest of each exported part; none where it is that of a live photo's archive, or does not fit the kind of file.
+    pub fn parts(self, is_live: bool) -> Vec<[u8; 64]> {
+        match self {
+            Self::Whole(digest) if !is_live => vec![digest],
+            Self::Live { image, video } if is_live => vec![image, video],
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl FromStr for ContentHash {
     type Err = EncodingError;
 

@@ -196,6 +196,13 @@ pub fn make_dir_below(root: &Path, relative: &str) -> io::Result<PathBuf> {
     Ok(path)
 }
 
+/// A regular file of this size and modification time, in microseconds, is at `path`.
+pub fn is_as_recorded(path: &Path, size: u64, mtime: i64) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| {
+        metadata.is_file() && metadata.len() == size && mtime_us(&metadata) == mtime
+    })
+}
+
 /// Modification time in microseconds since 1970, as the file system holds it.
 pub fn mtime_us(metadata: &fs::Metadata) -> i64 {
     use std::time::UNIX_EPOCH;

@@ -20,7 +20,8 @@ use ente_common::model::{EffectiveMetadata, FileType};
 use ente_common::naming;
 use ente_common::ui::Progress;
 
-use crate::links::link;
+use crate::adopt::owners_digests;
+use crate::links::{self, link};
 use crate::live::{Half, LiveError, unpack};
 use crate::open::{Open, Sealed};
 use crate::settings::LinkMode;
@@ -72,6 +73,13 @@ pub enum Work {
         source: PlacementKey,
         /// Its files.
         parts: Vec<(PathBuf, Part)>,
+    },
+    /// From files that are not ours and stay.
+    Adopt {
+        /// The files.
+        parts: Vec<(PathBuf, Part)>,
+        /// What tells the hash that the owner's device left.
+        sealed: Sealed,
     },
 }
 
@@ -174,6 +182,7 @@ impl Workshop {
                 sealed,
             } => self.decrypt(&job, object, *size, sealed),
             Work::Link { source, parts } => self.link(&job, *source, parts),
+            Work::Adopt { parts, sealed } => self.adopt(&job, parts, sealed),
         };
         Done {
             id: job.id,
@@ -195,6 +204,52 @@ impl Workshop {
                 self.copy(parts, target, job.link)?
                     .ok_or(Refusal::SourceChanged(source))?,
             );
+        }
+        if self.is_stopped() {
+            return Err(Refusal::Interrupted);
+        }
+        Ok(made)
+    }
+
+    /// Copies files that are not ours for the first target, and links the others to that. What is made is held against the owner's hash.
+    fn adopt(
+        &self,
+        job: &Job,
+        parts: &[(PathBuf, Part)],
+        sealed: &Sealed,
+    ) -> Result<Made, Refusal> {
+        let open = sealed.open().map_err(Refusal::Undecryptable)?;
+        let digests = owners_digests(&open);
+        let mut first: Vec<(Part, PathBuf)> = Vec::new();
+        for (index, (from, part)) in parts.iter().enumerate() {
+            let to = self.fresh();
+            let made = links::adopt(from, &to, job.link, &part.blake3)
+                .and_then(|()| links::expect_origin(&to, digests.get(index)));
+            if let Err(error) = made {
+                let _ = fs::remove_file(&to);
+                for (_, made) in first {
+                    let _ = fs::remove_file(made);
+                }
+                return Err(match error.kind() {
+                    io::ErrorKind::StorageFull => Refusal::Disk(error),
+                    _ => not_as_adopted(from, &error),
+                });
+            }
+            let mut part = part.clone();
+            part.mtime = self.dated(&to, job.targets[0].mtime)?;
+            self.progress.bytes(part.size);
+            first.push((part, to));
+        }
+        let sources: Vec<_> = first
+            .iter()
+            .map(|(part, path)| (path.clone(), part.clone()))
+            .collect();
+        let mut made = Made {
+            copies: vec![first],
+            ..Made::default()
+        };
+        for target in &job.targets[1..] {
+            made.copies.extend(self.copy(&sources, target, job.link)?);
         }
         if self.is_stopped() {
             return Err(Refusal::Interrupted);
@@ -505,6 +560,19 @@ fn damaged(object: &Path, cause: String) -> Refusal {
         class: "damaged",
         cause,
         blake3: blake3_of(object),
+        aside: None,
+    }
+}
+
+/// The verdict lets `ente-pull` fetch what was to be adopted.
+fn not_as_adopted(path: &Path, error: &io::Error) -> Refusal {
+    Refusal::Verdict {
+        class: "damaged",
+        cause: format!(
+            "the adopted file `{}` cannot be used: {error}",
+            path.display()
+        ),
+        blake3: String::new(),
         aside: None,
     }
 }

@@ -26,6 +26,7 @@ pub struct Counts {
     linked: u64,
     moved: u64,
     restored: u64,
+    adopted: u64,
     removed: u64,
     /// Problems that were met.
     pub problems: u64,
@@ -39,6 +40,7 @@ impl Counts {
             Did::Linked => &mut self.linked,
             Did::Moved => &mut self.moved,
             Did::Restored => &mut self.restored,
+            Did::Adopted => &mut self.adopted,
             Did::Trashed | Did::Deleted => &mut self.removed,
         };
         *counter += 1;
@@ -51,6 +53,7 @@ impl Counts {
             "linked": self.linked,
             "moved": self.moved,
             "restored": self.restored,
+            "adopted": self.adopted,
             "removed": self.removed,
             "problems": self.problems,
         })

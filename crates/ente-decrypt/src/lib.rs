@@ -1,10 +1,11 @@
 //! Makes the album folders equal to what was pulled.
 //!
 //! A run loads the facts, names everything in the listing ([`desired`]), plans what leads from the present tree to the desired one ([`plan`]),
-//! does what needs no content to be made in one batch ([`structure`]), then makes content side by side ([`content`], [`mod@write`], [`live`],
+//! does what needs no content to be made in one batch ([`structure`], [`adopt`]), then makes content side by side ([`content`], [`mod@write`], [`live`],
 //! [`links`]) and gives it its place in batches ([`place`]). All of that goes through `partial/` and the facts first ([`tree`]), so that the next
 //! start can finish or undo what a kill interrupted ([`recover`]). In a pipe the same happens while records come in ([`run`]).
 
+pub mod adopt;
 pub mod batch;
 pub mod content;
 pub mod desired;

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
+use ente_common::digest::ContentHasher;
+
 use crate::settings::LinkMode;
 
 /// Makes `to` from `from` in the way that `mode` asks for; tells how it was done, as facts spell it.
@@ -22,6 +24,40 @@ pub fn link(from: &Path, to: &Path, mode: LinkMode, blake3: &str) -> io::Result<
     }
 }
 
+/// Makes `to` from a file that is not ours and stays what it is, so never by a hard link.
+///
+/// # Errors
+/// When neither way works; when what was made has another BLAKE3 than `blake3` (`InvalidData`).
+pub fn adopt(from: &Path, to: &Path, mode: LinkMode, blake3: &str) -> io::Result<()> {
+    if mode == LinkMode::Copy || reflink_copy::reflink(from, to).is_err() {
+        return copy(from, to, blake3);
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(to)?)?;
+    expect(&hasher, blake3)
+}
+
+/// A file has the content that the owner's device told of.
+///
+/// # Errors
+/// With `InvalidData` when it has not, or nothing was told.
+pub fn expect_origin(path: &Path, digest: Option<&[u8; 64]>) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut hasher = ContentHasher::new();
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut block)? {
+            0 => break,
+            count => hasher.update(&block[..count]),
+        }
+    }
+    if digest == Some(&hasher.finish()) {
+        return Ok(());
+    }
+    let what = "its content is not what the owner's device uploaded";
+    Err(io::Error::new(io::ErrorKind::InvalidData, what))
+}
+
 fn copy(from: &Path, to: &Path, blake3: &str) -> io::Result<()> {
     let mut from = File::open(from)?;
     let mut to = File::create_new(to)?;
@@ -36,6 +72,10 @@ fn copy(from: &Path, to: &Path, blake3: &str) -> io::Result<()> {
         to.write_all(&block[..count])?;
     }
     // Every byte passes by here, so bit rot need not be copied.
+    expect(&hasher, blake3)
+}
+
+fn expect(hasher: &blake3::Hasher, blake3: &str) -> io::Result<()> {
     if hasher.finalize().to_hex().as_str() != blake3 {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,

@@ -15,6 +15,7 @@ use crate::batch::{Batch, parked_name};
 use crate::desired::{Name, kind};
 use crate::plan::part_names;
 use crate::settings::OnRemove;
+use crate::structure::date;
 use crate::tree::{Album, Did, Tree, problem};
 
 /// The reason of a part to leave for the same content, shared in another way: nothing of it is kept.
@@ -223,14 +224,20 @@ impl Tree {
                 .unwrap_or_else(|| extensions.iter().map(|name| (*name).to_owned()).collect())
         };
         let home = self.export.dir().join(&folder);
-        let is_taken = |name: &str, live| {
-            names_under(name, live).iter().any(|name| {
-                fs::symlink_metadata(dir.join(name)).is_ok() || batch.is_bound(&home.join(name))
-            })
+        let is_taken = |name: &str| {
+            fs::symlink_metadata(dir.join(name)).is_ok() || batch.is_bound(&home.join(name))
         };
         let mut name = name;
-        if is_taken(&name.name, name.live) {
-            name.name = self.next_free(*key, &name, |candidate| is_taken(candidate, name.live));
+        let mut wanted = names_under(&name.name, name.live).into_iter().zip(parts);
+        // What is there already, or is the very same, is in nobody's way.
+        let is_blocked = wanted.any(|(name, (part, at))| {
+            *at != home.join(&name) && is_taken(&name) && self.seen_at(key.0, &name, part).is_none()
+        });
+        if is_blocked {
+            name.name = self.next_free(*key, &name, |candidate| {
+                let names = names_under(candidate, name.live);
+                names.iter().any(|name| is_taken(name))
+            });
             self.evaded.insert(*key);
         }
         let mut placement = self.placement(*key);
@@ -239,13 +246,23 @@ impl Tree {
         placement.version = arrival.version;
         placement.n = arrival.n;
         placement.parts.clear();
-        for ((part, parked), named) in parts.iter().zip(named) {
-            batch.carry(parked.clone(), self.path(&folder, &named));
-            let name = named;
-            placement.parts.push(Part {
-                name,
-                ..part.clone()
-            });
+        for ((part, at), named) in parts.iter().zip(named) {
+            let to = self.path(&folder, &named);
+            let mut part = part.clone();
+            if *at != to {
+                match self.seen_at(key.0, &named, &part) {
+                    // The same lies there, and was offered: it need not be replaced.
+                    Some(seen) => {
+                        // One that cannot be dated keeps its own time.
+                        part.mtime = date(&to, seen.mtime, part.mtime).unwrap_or(seen.mtime);
+                        part.how = "adopted".into();
+                        batch.drop_parked(at.clone());
+                    }
+                    None => batch.carry(at.clone(), to),
+                }
+            }
+            part.name = named;
+            placement.parts.push(part);
         }
         let names: Vec<String> = placement
             .parts

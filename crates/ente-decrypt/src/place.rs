@@ -148,7 +148,8 @@ impl Tree {
             })?;
             parts.push((part.clone(), parked));
         }
-        let linked = copies.iter().any(|(part, _)| part.how != "written");
+        let is = |how: &str| copies.iter().any(|(part, _)| part.how == how);
+        let linked = !is("written");
         let arrival = Arrival {
             key,
             version: Some(done.version),
@@ -157,6 +158,7 @@ impl Tree {
             sidecars: Vec::new(),
             did: match (is_same || old.parts.is_empty(), linked) {
                 (false, _) => Did::Replaced,
+                (true, _) if is("adopted") => Did::Adopted,
                 (true, true) => Did::Linked,
                 (true, false) => Did::Written,
             },

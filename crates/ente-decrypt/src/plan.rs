@@ -10,6 +10,7 @@ use ente_common::manifest::facts::{Part, Placement};
 use ente_common::manifest::{ContentKey, PlacementKey, State};
 use ente_common::naming;
 
+use crate::adopt::Adoption;
 use crate::desired::{Desired, Name};
 use crate::settings::{LinkMode, OnRemove, Settings};
 
@@ -71,12 +72,17 @@ pub struct Structure {
     pub steps: Vec<Step>,
     /// What comes back from the trash.
     pub restores: Vec<Restore>,
+    /// What lies in the tree already.
+    pub adoptions: Vec<Adoption>,
 }
 
 impl Structure {
     /// There is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.folders.is_empty() && self.steps.is_empty() && self.restores.is_empty()
+        self.folders.is_empty()
+            && self.steps.is_empty()
+            && self.restores.is_empty()
+            && self.adoptions.is_empty()
     }
 
     /// Takes out what concerns these placements, what stands in their way, and all folders.
@@ -126,6 +132,11 @@ impl Structure {
             .partition(|restore| chosen.contains(&restore.to));
         taken.restores = now;
         self.restores = later;
+        let (now, later) = std::mem::take(&mut self.adoptions)
+            .into_iter()
+            .partition(|adoption| chosen.contains(&adoption.to));
+        taken.adoptions = now;
+        self.adoptions = later;
         taken
     }
 }
@@ -280,6 +291,7 @@ pub fn structure(state: &State, desired: &Desired, settings: &Settings) -> Struc
         folders,
         steps,
         restores,
+        adoptions: Vec::new(),
     }
 }
 

@@ -7,10 +7,11 @@ use crossbeam_channel::Sender;
 use ente_common::exit::{Exit, Failure};
 use ente_common::id::Version;
 use ente_common::layout;
-use ente_common::manifest::facts::{Placement, Verdict};
+use ente_common::manifest::facts::{Adopted, Placement, Verdict};
 use ente_common::manifest::{ContentKey, PlacementKey};
 use ente_common::record::Problem;
 
+use crate::adopt::part_of;
 use crate::batch::Batch;
 use crate::content::{Done, Job, Refusal, Target, Work};
 use crate::open::undecryptable;
@@ -59,7 +60,7 @@ pub(crate) struct Pool {
     bytes: u64,
     since: Option<Instant>,
     /// Contents whose standing verdict was told in this run.
-    told: HashSet<ContentKey>,
+    pub(crate) told: HashSet<ContentKey>,
 }
 
 impl Pool {
@@ -245,7 +246,22 @@ impl Run<'_> {
                     }
                     return Ok(None);
                 }
-                Source::Nowhere => return Ok(None),
+                Source::Nowhere => match self.adoptable.elsewhere(content) {
+                    None => return Ok(None),
+                    Some(adopted) => {
+                        let part = |it: &&Adopted| (it.path.clone(), part_of(it));
+                        let parts = adopted.iter().map(part).collect();
+                        self.begin_writing_content()?;
+                        match self.library.sealed(&self.tree.state, first) {
+                            Ok(sealed) => Work::Adopt { parts, sealed },
+                            Err(cause) => {
+                                let problem = undecryptable(first.0, Some(id), cause);
+                                self.tree.problems.push(problem);
+                                return Ok(None);
+                            }
+                        }
+                    }
+                },
             };
             let targets = keys.iter().map(|key| self.target(*key)).collect();
             return Ok(Some(Job {

@@ -172,6 +172,10 @@ impl Tree {
             batch.carry(path, home);
             return Ok(());
         }
+        if let Some(from) = self.adopted_from(part.key.1, part.index, &path) {
+            batch.carry(path, from);
+            return Ok(());
+        }
         let trashed = self.state.decrypt.trash.values().find(|trash| {
             (trash.file, trash.part, trash.version) == (part.key.1, part.index, Some(part.version))
                 && fs::symlink_metadata(self.trash(&trash.path)).is_err()

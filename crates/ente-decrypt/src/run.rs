@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use ente_common::cli::{Io, run_id};
 use ente_common::exit::{Exit, Failure};
 use ente_common::keystore::KeysFile;
+use ente_common::manifest::adoption::Adoptable;
 use ente_common::manifest::facts::PullFact;
 use ente_common::manifest::journal::Follow;
 use ente_common::manifest::state::{DecryptState, MetaState, PullState, VerifyState};
@@ -18,6 +19,7 @@ use ente_common::naming::MAX_NAME_BYTES;
 use ente_common::record::{Begin, Expect, Input, Problem, Record, Scope, path_to_value};
 use ente_common::ui::Progress;
 
+use crate::adopt::Adoption;
 use crate::content::{Done, Job, Workshop};
 use crate::desired::{Desired, Stale};
 use crate::finish::Counts;
@@ -58,6 +60,10 @@ pub struct Run<'a> {
     /// Steps that are still to be done.
     pub(crate) rest: Structure,
     pub(crate) siblings: Siblings,
+    /// Content that lies on this machine already.
+    pub(crate) adoptable: Adoptable,
+    /// What the facts wrongly call the content of a placement.
+    pub(crate) forged: Vec<Adoption>,
     /// Problems of titles that could not be read, until they are told.
     pub(crate) unread: Vec<Problem>,
     surveyed: bool,
@@ -103,6 +109,8 @@ impl<'a> Run<'a> {
             desired: Desired::default(),
             rest: Structure::default(),
             siblings: Siblings::default(),
+            adoptable: Adoptable::default(),
+            forged: Vec::new(),
             unread: Vec::new(),
             surveyed: false,
             held: Vec::new(),
@@ -324,6 +332,7 @@ impl<'a> Run<'a> {
         self.desired = Desired::new(&state, &titles, settings.name_bytes);
         self.rest = structure(&state, &self.desired, &settings);
         self.siblings = Siblings::new(&state);
+        self.survey_adoptions(&state);
         self.tree.reload(state, settings);
         self.surveyed = true;
         Ok(())
@@ -341,6 +350,7 @@ impl<'a> Run<'a> {
             self.begin_writing()?;
             self.restructure(&BTreeSet::new())?;
         }
+        self.refuse_forged()?;
         if self.scope == Scope::All {
             let unread = std::mem::take(&mut self.unread);
             self.tree.problems.extend(unread);

@@ -33,6 +33,9 @@ impl Tree {
         for restore in &plan.restores {
             arrivals.extend(self.take_back(&mut batch, desired, restore));
         }
+        for adoption in &plan.adoptions {
+            arrivals.extend(self.adopt(&mut batch, desired, adoption));
+        }
         let folders = self.rename_folders(&mut batch, desired, &plan.folders, &mut arrivals);
         for folder in folders {
             self.stage(&mut batch, DecryptFact::Folder(folder));

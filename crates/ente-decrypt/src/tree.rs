@@ -26,6 +26,8 @@ pub enum Did {
     Moved,
     /// It came back from the trash.
     Restored,
+    /// It lay on this machine already.
+    Adopted,
     /// It went to the trash.
     Trashed,
     /// It was deleted.
@@ -41,6 +43,7 @@ impl Did {
             Self::Linked => "linked",
             Self::Moved => "moved",
             Self::Restored => "restored",
+            Self::Adopted => "adopted",
             Self::Trashed => "trashed",
             Self::Deleted => "deleted",
         }

@@ -8,6 +8,7 @@ mod changes;
 mod doubt;
 mod download;
 mod fetch;
+mod init;
 mod jobs;
 mod listing;
 mod place;
@@ -70,6 +71,10 @@ Examples:
     ente-pull --dry-run ~/Ente
   Only one album:
     ente-pull --list ~/Ente | ente-meta --album 'Vacation*' - | ente-pull --only - ~/Ente | ente-decrypt - | ente-meta -
+  Take over photos that are here already, without a download:
+    ente-pull --init ~/Ente
+    ente-pull --list ~/Ente | ente-meta - | ente-verify --adopt ~/Pictures -
+    ente-pull ~/Ente | ente-decrypt - | ente-meta -
   Keep going, at night's speed:
     ente-pull --watch 15m --bwlimit 2M ~/Ente | ente-decrypt - | ente-meta -";
 
@@ -89,6 +94,11 @@ pub struct Args {
     /// Say what would be done; write nothing
     #[arg(long, conflicts_with = "watch")]
     dry_run: bool,
+    /// Begin an export and fetch nothing: before `ente-verify --adopt`, and where the manifest of an old export is lost or damaged
+    ///
+    /// An export whose manifest can be read is left as it is; else what is left of it is set aside in `.ente/lost-DATE`.
+    #[arg(long, conflicts_with_all = ["list", "dry_run", "only", "watch", "refetch", "full"])]
+    init: bool,
     /// Fetch only the files that the records on standard input name
     #[arg(long, value_name = "-", value_parser = ["-"], hide_possible_values = true, conflicts_with_all = ["list", "watch"])]
     only: Option<String>,
@@ -202,7 +212,12 @@ impl Tool for Args {
             .enable_all()
             .build()
             .map_err(|error| Failure::disk("cannot start", &error))?;
-        let exit = runtime.block_on(rounds(self, io, &session, &dir, named.as_ref()));
+        let exit = match self.init {
+            true => runtime
+                .block_on(init::run(self, io, &session, &dir, &run_id()))
+                .map(|()| Exit::Done),
+            false => runtime.block_on(rounds(self, io, &session, &dir, named.as_ref())),
+        };
         // Downloads that were given up may still wait for the network.
         runtime.shutdown_background();
         exit

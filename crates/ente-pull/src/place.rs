@@ -1,8 +1,9 @@
 //! The export as a round finds it, opens it and lets a listing count in it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 
+use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::layout;
 use ente_common::manifest::facts::{self, PullFact, Setting};
@@ -246,6 +247,27 @@ impl Place {
         let mut entries = Entries::new(state_dir.as_deref(), scratch);
         entries.found(listing);
         entries
+    }
+
+    /// Content that lies on this machine already, where `ente-verify --adopt` found it, and is not exported yet.
+    pub(crate) fn adopted(&self) -> HashSet<ContentKey> {
+        let (Some(export), state) = (&self.export, &self.state) else {
+            return HashSet::new();
+        };
+        if state.verify.adopted.is_empty() {
+            return HashSet::new();
+        }
+        let held = state.plaintexts();
+        let files = state.pull.files.values();
+        let wanted: BTreeSet<ContentKey> = files
+            .filter_map(|file| Some((file.id, file.version?)))
+            .filter(|content| !held.contains(content))
+            .collect();
+        let adoptable = state.adoptable(&wanted, |adopted| {
+            let path = export.dir().join(&adopted.path);
+            disk::is_as_recorded(&path, adopted.size, adopted.mtime)
+        });
+        adoptable.covered()
     }
 
     /// Objects that the manifest counts as stored and that are not there. Kept mirrors are not walked: `ente-verify --objects` does that.

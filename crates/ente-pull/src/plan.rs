@@ -53,6 +53,8 @@ pub(crate) struct Request<'a> {
     pub(crate) keep: bool,
     /// Objects that the manifest knows and that are not there.
     pub(crate) missing: &'a HashSet<ContentKey>,
+    /// Content that `ente-verify --adopt` found on this machine.
+    pub(crate) adopted: &'a HashSet<ContentKey>,
 }
 
 /// What is to be done about the content of one file.
@@ -90,7 +92,8 @@ impl Plan {
     /// Plans after the listing that `state` holds.
     pub(crate) fn new(state: &State, request: &Request<'_>) -> Self {
         let targets = targets(state, request.selection);
-        let held = state.plaintexts();
+        let mut held = state.plaintexts();
+        held.extend(request.adopted);
         let steps = targets
             .iter()
             .filter(|(_, target)| !target.collections.is_empty())
@@ -282,6 +285,7 @@ mod tests {
         keep: bool,
         refetch: bool,
         missing: bool,
+        adopted: bool,
     }
 
     fn planned(case: &Case) -> String {
@@ -329,6 +333,7 @@ mod tests {
             refetch: &refetch,
             keep: case.keep,
             missing: &missing,
+            adopted: &HashSet::from_iter(case.adopted.then_some(key)),
         };
         let plan = Plan::new(&state, &request);
         assert_eq!(plan.steps.len(), 1, "once, whatever the number of albums");
@@ -381,6 +386,32 @@ mod tests {
                 "fetch 2",
             ),
             ("exported", exported.clone(), "exported"),
+            (
+                "adopted",
+                Case {
+                    adopted: true,
+                    ..case.clone()
+                },
+                "exported",
+            ),
+            (
+                "adopted, objects wanted",
+                Case {
+                    adopted: true,
+                    keep: true,
+                    ..case.clone()
+                },
+                "fetch 1 or adopt",
+            ),
+            (
+                "adopted, and could not be used",
+                Case {
+                    adopted: true,
+                    verdict: Some((0, "damaged")),
+                    ..case.clone()
+                },
+                "fetch 1",
+            ),
             (
                 "exported, objects wanted",
                 Case {

@@ -1,6 +1,7 @@
 //! One round: list, plan, say what changed, fetch, tidy up.
 
 use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -32,6 +33,12 @@ use crate::task::Task;
 pub(crate) async fn run(task: &Task<'_>, io: &mut Io) -> Result<Counts, Failure> {
     let now = (io.clock)();
     let mut place = Place::open(task, now)?;
+    if place.export.is_none() && task.scope() != Scope::Listing && holds_files(task.dir) {
+        io.ui.note(&format!(
+            "`{}` holds files that are not known here; they stay yours. To take over what the account has of them: stop, then see `--init`",
+            task.dir.display()
+        ));
+    }
     let listed = tokio::select! {
         listed = list(task, &mut place, now) => listed?,
         () = task.until.interrupted() => return Err(Failure::new(Exit::Interrupted, "interrupted")),
@@ -63,6 +70,11 @@ pub(crate) async fn run(task: &Task<'_>, io: &mut Io) -> Result<Counts, Failure>
     }
     summary::say(&io.ui, task, &plan, &round.printer);
     Ok(round.printer.counts)
+}
+
+/// Something is in the folder.
+fn holds_files(dir: &Path) -> bool {
+    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// A listing that counts.
@@ -105,6 +117,7 @@ impl Round<'_> {
         let (args, state) = (self.task.args, &self.place.state);
         let keep = self.place.keeps_objects(args);
         let missing = self.place.missing_objects(keep);
+        let adopted = self.place.adopted();
         let user_id = self.task.account.user_id;
         let selection = Selection::new(self.task.ids, &args.selection, state, user_id)?;
         let request = Request {
@@ -112,6 +125,7 @@ impl Round<'_> {
             refetch: &BTreeSet::from_iter(args.refetch.iter().copied()),
             keep,
             missing: &missing,
+            adopted: &adopted,
         };
         Ok(Plan::new(state, &request))
     }
@@ -390,7 +404,7 @@ pub(crate) fn expect(plan: &Plan) -> Expect {
     }
 }
 
-fn date_of(now_us: i64) -> String {
+pub(crate) fn date_of(now_us: i64) -> String {
     jiff::Timestamp::from_microsecond(now_us)
         .unwrap_or_default()
         .strftime("%Y-%m-%d")

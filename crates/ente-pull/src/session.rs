@@ -30,6 +30,10 @@ impl Session {
     pub(crate) fn open(args: &Args, dir: &Path, io: &Io) -> Result<Self, Failure> {
         let keystore = args.keystore.open(io)?;
         let owner = match Export::is_at(dir)? {
+            // What is damaged is to be replaced.
+            true if args.init => Export::open(dir)
+                .ok()
+                .map(|export| export.about().account.clone()),
             true => Some(Export::open(dir)?.about().account.clone()),
             false => None,
         };

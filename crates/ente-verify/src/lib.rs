@@ -2,7 +2,7 @@
 //!
 //! `whole` checks everything, `stream` what records name. `span` is what a run looks at, by half and by share; `live` holds the manifest, `plan` and
 //! `objects` say from it what should be there (`against` corrects that by a fresh listing), `look` sees what is, `check` tells the two apart, `walk` finds what nobody recorded. `report` makes
-//! findings of it: facts for the other tools (`book`), records for the pipe, a few lines for people. `prune` and `sums` stand alone.
+//! findings of it: facts for the other tools (`book`), records for the pipe, a few lines for people. `adopt`, `prune` and `sums` stand alone.
 
 mod whole;
 
@@ -23,10 +23,12 @@ mod walk;
 mod book;
 mod report;
 
+mod adopt;
 mod prune;
 mod sums;
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use clap::Parser;
 use ente_common::cli::{Common, Io, Source, Tool};
@@ -54,6 +56,8 @@ Examples:
                                  … and bring back what is missing or damaged
   ente-pull ~/Ente | ente-decrypt - | ente-meta - | ente-verify -
                                  read back what a run has just written
+  ente-pull --list ~/Ente | ente-meta - | ente-verify --adopt ~/Pictures -
+                                 find what need not be downloaded
   ente-verify --prune=90 ~/Ente  empty the trash of what was removed 90 days ago or earlier
   ente-verify --sums ~/Ente > ente.b3 && cd ~/Ente && b3sum --check --quiet ~/ente.b3
                                  check the export without these tools
@@ -103,6 +107,16 @@ pub struct Args {
         conflicts_with_all = ["prune", "sums", "quick", "objects", "origin", "subset"]
     )]
     against: Option<String>,
+    /// Find which files of FOLDER are already in the account, so that they need no download
+    ///
+    /// By the hashes in the records of `ente-pull --list DIR | ente-meta -`. The next `ente-pull` and `ente-decrypt` find the matches in the
+    /// manifest: files of FOLDER are copied and never touched; where FOLDER is the export itself they are renamed into their places.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        conflicts_with_all = ["prune", "sums", "quick", "objects", "origin", "subset", "against"]
+    )]
+    adopt: Option<PathBuf>,
     /// Check only the I-th of N shares of the files; the same I and N always mean the same files
     #[arg(long, value_name = "I/N", conflicts_with_all = ["prune", "sums"])]
     subset: Option<Subset>,
@@ -142,6 +156,9 @@ impl Tool for Args {
         {
             let what = format!("`{option}` is about a whole export, not about records");
             return Err(Failure::new(Exit::Usage, what).hint("name the export in place of `-`"));
+        }
+        if let Some(folder) = &self.adopt {
+            return adopt::run(self, folder, io);
         }
         match self.prune {
             Some(days) => prune::run(self, i64::from(days), io),

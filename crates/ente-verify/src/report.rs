@@ -107,7 +107,7 @@ impl Found {
     }
 }
 
-const UNREADABLE_HINT: &str = "check the disk and who may read there, then verify again";
+pub(crate) const UNREADABLE_HINT: &str = "check the disk and who may read there, then verify again";
 
 /// Paths of each class, and problems, that people are shown.
 pub(crate) const SHOWN: usize = 5;

@@ -104,7 +104,7 @@ fn pass_on(mut input: Records, io: &mut Io) -> Result<Exit, Failure> {
 }
 
 /// Prints `end`, and tells how the stages before went.
-fn finish(input: &Records, counts: Option<Value>, io: &mut Io) -> Result<Exit, Failure> {
+pub(crate) fn finish(input: &Records, counts: Option<Value>, io: &mut Io) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     match input.end() {
         Some(end) => {

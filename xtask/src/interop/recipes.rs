@@ -21,7 +21,7 @@ const START: &str = "## Export your library";
 type Recipe = fn(&Home, &[String]) -> Result;
 
 /// By the first words of the title.
-const RECIPES: [(&str, Recipe); 8] = [
+const RECIPES: [(&str, Recipe); 10] = [
     ("Export your library", export),
     ("Every night, from cron", cron),
     ("An encrypted mirror", mirror),
@@ -29,6 +29,8 @@ const RECIPES: [(&str, Recipe); 8] = [
     ("Captions with jq", captions),
     ("Run a program on each new file", each_new_file),
     ("Heal what was damaged", heal),
+    ("Photos that are here already", adopt),
+    ("For a monitor:", monitor),
     ("Check it without these tools", sums),
 ];
 
@@ -283,6 +285,47 @@ fn heal(home: &Home, blocks: &[String]) -> Result {
     home.need(&blocks[0], "")?;
     home.need("ente-verify ~/Ente", "")?;
     Ok(())
+}
+
+fn adopt(home: &Home, blocks: &[String]) -> Result {
+    home.exported()?;
+    // Everything lies somewhere else by now, without its manifest.
+    fs::rename(home.path("Ente"), home.path("Pictures"))?;
+    fs::remove_dir_all(home.path("Pictures/.ente"))?;
+    home.museum.reset_log();
+    home.need(&blocks[0], "")?;
+    wanted(
+        home.museum.fetched_objects().is_empty(),
+        "something was downloaded",
+    )?;
+    fs::remove_dir_all(home.path("Ente/.ente"))?;
+    home.need(&blocks[0].replace("~/Pictures", "~/Ente"), "")?;
+    wanted(
+        home.museum.fetched_objects().is_empty(),
+        "the manifest was not rebuilt from the tree",
+    )?;
+    home.need("ente-verify --records never ~/Ente", "")?;
+    Ok(())
+}
+
+fn monitor(home: &Home, blocks: &[String]) -> Result {
+    home.exported()?;
+    let said = home.need(&blocks[0], "")?;
+    wanted(
+        said.contains(" 0 findings, 0 problems"),
+        &format!("all is well, and it says {said:?}"),
+    )?;
+    home.damage()?;
+    let (code, said) = home.run(&blocks[0], "")?;
+    let report = fs::read_to_string(home.path("report.jsonl"))?;
+    wanted(
+        code == 4 && said.contains(" 1 findings"),
+        &format!("exit code {code}: {said:?}"),
+    )?;
+    wanted(
+        report.contains("photo1.jpg"),
+        "the report does not name the file",
+    )
 }
 
 fn sums(home: &Home, blocks: &[String]) -> Result {

@@ -70,6 +70,7 @@ facts! {
     VerifyFact in "verify" {
         "finding" => Finding(Finding),
         "checked" => Checked(Checked),
+        "adopted" => Adopted(Adopted),
         "pruned" => Pruned(Pruned),
     }
 }
@@ -136,6 +137,33 @@ mod inside {
     ) -> Result<Option<String>, D::Error> {
         let path = Option::deserialize(deserializer)?;
         path.map(|path| check(path, is_path)).transpose()
+    }
+}
+
+/// As [`path`], where there always is one: absolute, or inside the export.
+mod some_path {
+    use std::path::{Component, Path, PathBuf};
+
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::Value;
+
+    use crate::record::{path_from_value, path_to_value};
+
+    pub(super) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        path_to_value(path).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<PathBuf, D::Error> {
+        let path = path_from_value(&Value::deserialize(deserializer)?).unwrap_or_default();
+        let is_plain = |it| matches!(it, Component::Normal(_));
+        // What lies in the export is renamed: nothing beside it may be.
+        match path.is_absolute() || path.components().all(is_plain) {
+            true => Ok(path),
+            false => Err(D::Error::custom("a path that leads elsewhere")),
+        }
     }
 }
 
@@ -588,6 +616,46 @@ pub struct Checked {
     pub findings: u64,
 }
 
+/// A file that `ente-verify --adopt` found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Adopted {
+    /// Where it is. A relative path lies below the export itself: such a file is renamed; an absolute one is copied and stays.
+    #[serde(with = "some_path")]
+    pub path: PathBuf,
+    /// Size in bytes.
+    #[serde(default)]
+    pub size: u64,
+    /// Modification time in microseconds.
+    #[serde(default)]
+    pub mtime: i64,
+    /// BLAKE3 of its content.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub blake3: String,
+    /// Base64 of the BLAKE2b-512 of its content.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hash: String,
+    /// What in the account it is. Nothing: it was only seen, and may be recognised when content comes that has its name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub of: Vec<PartOf>,
+    /// No longer there, or no longer wanted.
+    #[serde(default, skip_serializing_if = "no")]
+    pub gone: bool,
+}
+
+/// One part of one content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartOf {
+    /// File ID.
+    pub id: i64,
+    /// Content version.
+    pub version: Version,
+    /// Index of the part.
+    #[serde(default)]
+    pub part: usize,
+    /// How many parts there are.
+    pub parts: usize,
+}
+
 /// A file that left the trash for good.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pruned {
@@ -604,6 +672,20 @@ mod tests {
     fn is_taken<F: Facts>(kind: &str, line: &str, name: &str) -> bool {
         let line = line.replace("NAME", name);
         F::parse(kind, line.as_bytes()).is_ok()
+    }
+
+    #[test]
+    fn an_adopted_file_lies_elsewhere_or_inside() {
+        for (path, is_taken) in [
+            ("/x/a.jpg", true),
+            ("A/a.jpg", true),
+            ("../a.jpg", false),
+            ("A/../../a.jpg", false),
+        ] {
+            let line = format!("{{\"path\":\"{path}\"}}");
+            let parsed = VerifyFact::parse("adopted", line.as_bytes());
+            assert_eq!(parsed.is_ok(), is_taken, "{path}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! [`facts`] are the lines, [`journal`] reads and appends them, [`state`] folds them to what holds now, [`lock`] keeps writers apart.
 
+pub mod adoption;
 pub mod ciphertext;
 pub mod facts;
 pub mod journal;
@@ -95,7 +96,7 @@ impl Export {
         let damaged = |error: serde_json::Error| {
             Failure::new(Exit::Failed, format!("`{}` is damaged", path.display()))
                 .cause(error)
-                .hint("restore it from a copy of the export")
+                .hint("restore it from a copy of the export, or rebuild it: `ente-pull --init DIR` begins that")
         };
         let head: Head = serde_json::from_slice(&bytes).map_err(damaged)?;
         if head.format > FORMAT {
@@ -333,7 +334,7 @@ impl From<JournalError> for Failure {
             JournalError::Io { source, .. } => Failure::disk(error.to_string(), source),
             JournalError::Damaged { .. } => Failure::new(Exit::Failed, "the manifest is damaged")
                 .cause(chain(&error))
-                .hint("restore the file from a copy of the export; the exported files themselves are not touched"),
+                .hint("restore the file from a copy of the export, or rebuild the manifest from the tree: `ente-pull --init DIR` begins it; the exported files themselves are not touched"),
         }
     }
 }

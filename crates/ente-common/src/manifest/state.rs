@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::id::Version;
 use crate::manifest::facts::{
-    Aside, Checked, Collection, DecryptFact, Failed, File, Finding, Folder, Listing, MetaFact,
-    Object, Placement, PullFact, Sidecar, Trash, Verdict, VerifyFact,
+    Adopted, Aside, Checked, Collection, DecryptFact, Failed, File, Finding, Folder, Listing,
+    MetaFact, Object, Placement, PullFact, Sidecar, Trash, Verdict, VerifyFact,
 };
 use crate::manifest::journal::{self, JournalError};
 
@@ -289,6 +289,8 @@ pub struct VerifyState {
     pub checked: Option<Checked>,
     /// Trash paths that were pruned.
     pub pruned: HashSet<String>,
+    /// Files that may stand for content, by path; see [`State::adoptable`].
+    pub adopted: BTreeMap<PathBuf, Adopted>,
 }
 
 impl VerifyState {
@@ -328,6 +330,12 @@ impl VerifyState {
             VerifyFact::Checked(checked) => self.checked = Some(checked),
             VerifyFact::Pruned(pruned) => {
                 self.pruned.insert(pruned.path);
+            }
+            VerifyFact::Adopted(adopted) if adopted.gone => {
+                self.adopted.remove(&adopted.path);
+            }
+            VerifyFact::Adopted(adopted) => {
+                self.adopted.insert(adopted.path.clone(), adopted);
             }
         }
     }

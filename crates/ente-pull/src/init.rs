@@ -1,0 +1,117 @@
+//! `--init`: begins an export without fetching anything, also where the manifest of an old one is lost or damaged.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ente_common::cli::Io;
+use ente_common::disk;
+use ente_common::exit::{Exit, Failure};
+use ente_common::layout::STATE_DIR;
+use ente_common::manifest::facts::{PullFact, Setting};
+use ente_common::manifest::{Export, Journal, Lock, State};
+
+use crate::Args;
+use crate::problems::{self, STAGE};
+use crate::round::date_of;
+use crate::session::Session;
+
+/// What the manifest consists of; objects and the trash stay where they are.
+const MANIFEST: [&str; 6] = [
+    "export.json",
+    "pull.jsonl",
+    "ciphertext.jsonl",
+    "decrypt.jsonl",
+    "meta.jsonl",
+    "verify.jsonl",
+];
+
+/// Begins an export in `dir`; leaves one that is whole as it is.
+pub(crate) async fn run(
+    args: &Args,
+    io: &mut Io,
+    session: &Session,
+    dir: &Path,
+    run: &str,
+) -> Result<(), Failure> {
+    let now = (io.clock)();
+    match whole(dir)? {
+        Some(export) => {
+            export.check_account(&session.account)?;
+            io.ui.note(&format!(
+                "`{}` is an export already; nothing was changed",
+                dir.display()
+            ));
+            return Ok(());
+        }
+        None => {
+            // Asked before anything is moved: without an answer all stays as it is.
+            let served = session.client.session().await;
+            let served = served.map_err(|error| problems::failure(&error, &session.account))?;
+            let aside = set_aside(args, dir, run, now)?;
+            let export = Export::create(dir, session.account.clone(), served.key_attributes)?;
+            if let Some(objects) = args.objects {
+                let _lock = export.lock(STAGE, run, now, args.break_lock)?;
+                let mut journal = Journal::open(&export.state_dir(), "pull")?;
+                journal.append(&PullFact::Setting(Setting {
+                    name: "objects".to_owned(),
+                    value: objects.as_str().to_owned(),
+                }));
+                journal.sync()?;
+            }
+            if let Some(aside) = aside {
+                io.ui.note(&format!(
+                    "what was left of the manifest lies in `{}`",
+                    aside.display()
+                ));
+            }
+        }
+    }
+    io.ui.note(&format!(
+        "`{}` is an export now; nothing was fetched",
+        dir.display()
+    ));
+    Ok(())
+}
+
+/// The export in `dir`, if its manifest can be read.
+fn whole(dir: &Path) -> Result<Option<Export>, Failure> {
+    let loaded = Export::open(dir).and_then(|export| {
+        State::load(&export.state_dir())?;
+        Ok(export)
+    });
+    match loaded {
+        Ok(export) => Ok(Some(export)),
+        // Not there, or damaged.
+        Err(failure) if failure.exit == Exit::Failed => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Moves what is left of a manifest out of the way; tells where to.
+fn set_aside(args: &Args, dir: &Path, run: &str, now: i64) -> Result<Option<PathBuf>, Failure> {
+    let state_dir = dir.join(STATE_DIR);
+    let left: Vec<&str> = MANIFEST
+        .into_iter()
+        .filter(|name| fs::symlink_metadata(state_dir.join(name)).is_ok())
+        .collect();
+    if left.is_empty() {
+        return Ok(None);
+    }
+    let cannot = |error| Failure::disk(format!("cannot write `{}`", state_dir.display()), &error);
+    let lock = Lock::take(&state_dir, STAGE, run, now, args.break_lock);
+    let _lock = lock.map_err(|error| Failure::new(Exit::Locked, error.to_string()))?;
+    let names = (0..).map(|number| match number {
+        0 => format!("lost-{}", date_of(now)),
+        number => format!("lost-{}-{number}", date_of(now)),
+    });
+    let mut folders = names.map(|name| state_dir.join(name));
+    let aside = folders
+        .find(|folder| fs::symlink_metadata(folder).is_err())
+        .expect("there are more numbers than folders");
+    ente_common::manifest::private_dir(&aside).map_err(cannot)?;
+    for name in left {
+        fs::rename(state_dir.join(name), aside.join(name)).map_err(cannot)?;
+    }
+    disk::sync_dir(&state_dir).map_err(cannot)?;
+    Ok(Some(aside))
+}
