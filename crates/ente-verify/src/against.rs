@@ -11,6 +11,7 @@ use ente_common::manifest::State;
 use ente_common::manifest::facts::{File, entry_digest};
 use ente_common::record::{Input, Record, Scope};
 use ente_common::wire;
+use serde_json::Value;
 
 use crate::plan::{Expected, InAccount, What};
 use crate::report::print;
@@ -73,19 +74,28 @@ pub(crate) fn read<R: BufRead>(
     Ok(Listed { exit, is_whole })
 }
 
-/// The placements of a file, as facts.
+/// The placements of a file, as facts. Of one whose entry was left out only the content version is known.
 fn files(record: &Record) -> Vec<File> {
     let placements = record
         .members
         .get("placements")
         .and_then(|it| it.as_array());
-    let entries = placements.into_iter().flatten();
-    let fact = |placement: &serde_json::Value| {
-        let members = placement["entry"].as_object()?.clone();
-        let entry: wire::FileEntry = serde_json::from_value(placement["entry"].clone()).ok()?;
-        Some(File::listed(&entry, entry_digest(members)))
+    let fact = |placement: &Value| {
+        if placement["gone"] == true {
+            return None;
+        }
+        let entry = serde_json::from_value::<wire::FileEntry>(placement["entry"].clone());
+        Some(match (entry, placement["entry"].as_object()) {
+            (Ok(entry), Some(members)) => File::listed(&entry, entry_digest(members.clone())),
+            _ => File {
+                collection: placement["collection"].as_i64()?,
+                id: record.int("id")?,
+                version: record.members.get("version")?.as_str()?.parse().ok(),
+                ..File::default()
+            },
+        })
     };
-    entries.filter_map(fact).collect()
+    placements.into_iter().flatten().filter_map(fact).collect()
 }
 
 impl Listed {
@@ -106,7 +116,8 @@ impl Listed {
                     let placement = state.decrypt.placements.get(&key);
                     let digest = placement.map_or("", |placement| &placement.digest);
                     // None is noted where edits could not be read.
-                    if it.written.is_some() && !digest.is_empty() && digest != file.digest {
+                    let is_known = !digest.is_empty() && !file.digest.is_empty();
+                    if it.written.is_some() && is_known && digest != file.digest {
                         it.account = InAccount::Newer;
                         it.cause = Some("the account holds newer metadata".to_owned());
                     }

@@ -79,6 +79,12 @@ fn what_the_account_holds_and_the_export_lacks_is_told_and_nothing_written() {
         ran.of("file").next().is_none(),
         "what is piped on is what is lacking"
     );
+    // Of a record that would be too long only the version is told.
+    let mut short: Value = serde_json::from_str(&listed(1, &[1], 1)).unwrap();
+    short["version"] = crate::scratch::version(1).to_string().into();
+    short["placements"] = json!([{"collection": 1}]);
+    let without = [short.to_string(), same[1].clone(), same[2].clone()];
+    assert_eq!(against(&export, &without, &[END]).exit, Exit::Done);
     // A file that vanished from the disk is lacking too.
     std::fs::remove_file(export.path("Lisbon/a.jpg")).unwrap();
     assert_eq!(
