@@ -39,6 +39,10 @@ fn secrets() -> Vec<(String, Vec<u8>)> {
         ("recovery words".to_owned(), words.as_bytes().to_vec()),
         ("recovery key".to_owned(), recovery_key),
         ("token".to_owned(), token),
+        (
+            "authenticator's secret".to_owned(),
+            account["totpSecret"].as_str().unwrap().into(),
+        ),
     ];
     for name in ["kek", "loginKey", "masterKey", "secretKey"] {
         secrets.push((name.to_owned(), bytes(&account[name])));
@@ -231,6 +235,54 @@ fn the_search_finds_what_is_there() {
 }
 
 #[test]
+fn signing_in_shows_no_secret() {
+    let mut seen = Seen::default();
+    let (museum, machine) = golden();
+    let _ = machine.run(&["ente-pull", machine.dir()]).expect(0);
+    let account = json("account.json");
+    let secret = |name: &str| account[name].as_str().unwrap();
+    let password = put(&machine, "password", PASSWORD);
+    let totp = put(&machine, "totp", secret("totpSecret"));
+    let recovery_key = put(
+        &machine,
+        "recovery key",
+        account["recoveryKey"]["mnemonic"].as_str().unwrap(),
+    );
+    let endpoint = museum.api_url();
+    let base = ["ente-login", "--endpoint", endpoint, EMAIL];
+    let by_password = ["--password-file", &password];
+    museum.with_library(|library| library.account_mut().totp_enabled = true);
+    let by_totp = [&by_password[..], &["--totp-secret-file", &totp]].concat();
+    seen.outcomes(
+        "a password",
+        &[machine.run(&[&base[..], &by_totp].concat()).expect(0)],
+    );
+
+    museum.with_library(|library| library.account_mut().totp_enabled = false);
+    let by_key = ["--recovery-key-file", &recovery_key];
+    let asking = machine.run(&[&base[..], &by_key].concat());
+    let code = museum.mailbox(EMAIL).pop().unwrap();
+    let with_code = [&base[..], &by_key, &["--email-code", &code]].concat();
+    let done = machine.run(&with_code).expect(0);
+    seen.outcomes("a recovery key", &[asking, done]);
+
+    let offline = ["ente-login", "--offline", machine.dir()];
+    for by in [by_password, by_key] {
+        let outcome = machine.run(&[&offline[..], &by].concat()).expect(0);
+        seen.outcomes("offline", &[outcome]);
+    }
+    let mut terminal = machine.at_terminal(&base);
+    terminal.wait_for("password of ").type_line("not this one");
+    terminal.wait_for("password of ").type_line(PASSWORD);
+    seen.outcomes("a terminal", &[terminal.end().expect(0)]);
+    seen.outcomes(
+        "the end",
+        &[machine.run(&["ente-login", "--logout"]).expect(0)],
+    );
+    seen.assert_free_of(&secrets());
+}
+
+#[test]
 fn a_whole_export_shows_no_secret() {
     let mut seen = Seen::default();
     let (_museum, machine) = golden();
@@ -375,7 +427,7 @@ fn the_system_shows_no_secret_of_a_process_and_keeps_no_core_of_it() {
     terminal.wait_for("code of the authenticator");
     seen.process("a sign-in by hand", terminal.id());
     terminal.press("\u{3}");
-    let _ = terminal.end().expect(130);
+    seen.outcomes("a sign-in by hand", &[terminal.end().expect(130)]);
 
     let password = put(&typed, "password", PASSWORD);
     let command = format!("cat '{password}'");

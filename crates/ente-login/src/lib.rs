@@ -59,8 +59,13 @@ pub struct Args {
     #[command(flatten)]
     action: Action,
 
-    /// Sign in for this app's files [default: photos]
-    #[arg(long, value_enum, value_name = "APP", hide_possible_values = true)]
+    /// Sign in for this app's files [default: as before, or photos]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "photos|locker",
+        hide_possible_values = true
+    )]
     app: Option<App>,
 
     #[command(flatten)]

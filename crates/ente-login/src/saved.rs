@@ -140,13 +140,22 @@ pub(crate) fn export(
 
 /// Saves what [`export`] wrote on another machine.
 pub(crate) fn import(keystore: &Keystore, file: &Path, io: &mut Io) -> Result<Exit, Failure> {
-    let (account, half) = if file.as_os_str() == "-" {
-        keystore.import(&mut io.input)?
+    let (name, imported) = if file.as_os_str() == "-" {
+        let name = Path::new("standard input");
+        (name, keystore.import(&mut io.input, name))
     } else {
         let opened = File::open(file)
             .map_err(|error| Failure::disk(format!("cannot read `{}`", file.display()), &error))?;
-        keystore.import(opened)?
+        (file, keystore.import(opened, file))
     };
+    let (account, half) = imported.map_err(|error| match error {
+        KeystoreError::Damaged(path) if path == name => {
+            let what = format!("`{}` holds no credentials", name.display());
+            Failure::new(Exit::Failed, what)
+                .hint("make it with `ente-login --export-token FILE` or `--export-keys FILE`")
+        }
+        error => error.into(),
+    })?;
     let what = match half {
         Half::Token => "the token",
         Half::Keys => "the keys",

@@ -216,6 +216,24 @@ fn one_half_goes_to_another_machine_and_is_enough_there() {
         .run(&["ente-login", "--export-keys", "-"])
         .expect(10);
     assert_eq!(nothing.stdout, "");
+    let damaged = ["ente-login", "--import", "-"];
+    let outcome = machine().run_with(&damaged, "{\"format\":1}").expect(1);
+    assert!(
+        outcome
+            .stderr
+            .contains("`standard input` holds no credentials")
+    );
+}
+
+#[test]
+fn a_key_store_that_is_not_there_is_noticed_before_anything_is_sent() {
+    let museum = ada(|_| {});
+    // Without a desktop session, whether the build could use one or not.
+    let sealed = line(&museum, &["--seal", "keyring", "--password-file", "-"]);
+    let outcome = machine().run_with(&sealed, ADAS_PASSWORD).expect(10);
+    assert!(outcome.stderr.contains("key store"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("--seal passphrase`"));
+    assert!(museum.requests().is_empty());
 }
 
 #[test]

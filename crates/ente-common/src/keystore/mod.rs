@@ -336,13 +336,17 @@ impl Keystore {
         }
     }
 
-    /// Takes in a file that [`export`](Self::export) gave on another machine. Whose it is, and which half.
+    /// Takes in a file that [`export`](Self::export) gave on another machine; `what` is its name, for messages. Returns whose
+    /// it is, and which half.
     ///
     /// # Errors
     /// When it is damaged or cannot be written.
     #[cfg(feature = "crypto")]
-    pub fn import(&self, from: impl io::Read) -> Result<(Account, Half), KeystoreError> {
-        let what = Path::new("the file to import");
+    pub fn import(
+        &self,
+        from: impl io::Read,
+        what: &Path,
+    ) -> Result<(Account, Half), KeystoreError> {
         let bytes = file::read(from).map_err(|source| self.io(what, source))?;
         let credential = Credential::parse(what, bytes)?;
         let account = credential.account().clone();

@@ -256,7 +256,7 @@ fn what_another_implementation_sealed_opens() {
             include_str!("../../../../tests/vectors/keystore/keys"),
         ),
     ] {
-        keystore.import(text.as_bytes()).unwrap();
+        keystore.import(text.as_bytes(), Path::new(file)).unwrap();
         let path = keystore.dir().join("ada@example.org").join(file);
         assert_eq!(fs::read_to_string(path).unwrap(), text);
     }
@@ -383,7 +383,10 @@ fn one_half_moves_to_another_machine() {
                 is_sealed
             );
             let (_other_dir, other) = keystore();
-            assert_eq!(other.import(&text[..]).unwrap(), (ada(), half));
+            assert_eq!(
+                other.import(&text[..], Path::new("-")).unwrap(),
+                (ada(), half)
+            );
             let entry = other.find(Select::Default).unwrap();
             assert_eq!(
                 (entry.has_token, entry.has_keys),
@@ -402,7 +405,10 @@ fn one_half_moves_to_another_machine() {
         "{}",
         "{\"format\":1,\"seal\":\"none\",\"account\":{\"endpoint\":\"e\",\"app\":\"photos\",\"user_id\":1,\"email\":\"e\"},\"token\":\"AAAA\"}",
     ] {
-        assert!(empty.import(damaged.as_bytes()).is_err(), "{damaged}");
+        assert!(
+            empty.import(damaged.as_bytes(), Path::new("-")).is_err(),
+            "{damaged}"
+        );
     }
     assert!(empty.accounts().unwrap().is_empty());
 }
