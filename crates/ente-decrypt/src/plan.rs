@@ -247,7 +247,8 @@ pub fn structure(state: &State, desired: &Desired, settings: &Settings) -> Struc
             of_ended.map(|key| (key.1, *key)).collect()
         }
     };
-    let moves = moves(state, desired, &ended);
+    let trashed = trashed(state);
+    let moves = moves(state, desired, &ended, &trashed);
     let served: HashSet<PlacementKey> = moves.values().copied().collect();
     for key in ended.into_values().flatten() {
         let placement = &state.decrypt.placements[&key];
@@ -266,7 +267,7 @@ pub fn structure(state: &State, desired: &Desired, settings: &Settings) -> Struc
         let mtime = name.and_then(|name| redate(&name, placement, settings));
         steps.push(Step { key, fate, mtime });
     }
-    let restores = restores(state, desired, &served);
+    let restores = restores(state, desired, &served, trashed);
     // What is in the place of content that comes leaves first, whatever else was planned for it.
     let served = served
         .into_iter()
@@ -329,6 +330,7 @@ fn moves(
     state: &State,
     desired: &Desired,
     ended: &BTreeMap<i64, Vec<PlacementKey>>,
+    trashed: &HashMap<ContentKey, Vec<String>>,
 ) -> BTreeMap<PlacementKey, PlacementKey> {
     let mut moves = BTreeMap::new();
     if ended.is_empty() {
@@ -353,10 +355,13 @@ fn moves(
                 moves.insert(source, homes.remove(at).0);
             }
         }
-        // Also what is out of date moves along: it stays in sight until its new content is there.
+        // Also what is out of date moves along: it stays in sight until its new content is there, which the trash gives at once.
         for &source in sources() {
             let parts = &state.decrypt.placements[&source].parts;
-            let fits = |(home, _): &(PlacementKey, Version)| {
+            let fits = |(home, wanted): &(PlacementKey, Version)| {
+                if trashed.contains_key(&(*file, *wanted)) {
+                    return false;
+                }
                 let is_bare = state
                     .decrypt
                     .placements
@@ -380,8 +385,12 @@ fn moves(
 
 /// What comes back from the trash: content that a placement lacks and no other has. Only the first of several placements takes it; the others
 /// are linked to that.
-fn restores(state: &State, desired: &Desired, served: &HashSet<PlacementKey>) -> Vec<Restore> {
-    let mut trashed = trashed(state);
+fn restores(
+    state: &State,
+    desired: &Desired,
+    served: &HashSet<PlacementKey>,
+    mut trashed: HashMap<ContentKey, Vec<String>>,
+) -> Vec<Restore> {
     if trashed.is_empty() {
         return Vec::new();
     }
@@ -804,6 +813,23 @@ mod tests {
         );
         state.verify.pruned.insert("d/x.jpg".into());
         assert!(structure(&state, &desired, &settings()).is_empty());
+    }
+
+    #[test]
+    fn what_the_trash_gives_back_is_not_kept_away_by_an_old_version_that_moves() {
+        let listed = [b(&[X])];
+        let mut state = state(&[a(&[X.version(2)])], &listed);
+        state.decrypt.apply(DecryptFact::Trash(Trash {
+            path: "d/x.jpg".into(),
+            collection: 1,
+            file: 7,
+            of: 1,
+            version: Some(version(1)),
+            reason: "replaced".into(),
+            ..Trash::default()
+        }));
+        let plan = structure(&state, &desire(&state, &listed), &settings());
+        assert_eq!(words(&plan), ["1/7 remove", "2/7 restore d/x.jpg"]);
     }
 
     #[test]
