@@ -77,8 +77,13 @@ fn a_damaged_object_a_missing_one_and_an_unreadable_record_leave_the_others_alon
 
     // The same bytes came again: from now on only on demand.
     museum.reset_log();
-    assert_eq!(classes(&machine.pipeline()), problems);
+    let outcomes = machine.pipeline();
+    assert_eq!(classes(&outcomes), problems);
     assert_eq!(museum.fetched_objects(), BTreeSet::new());
+    assert!(
+        !format!("{outcomes:?}").contains("fetched once more"),
+        "{outcomes:#?}"
+    );
 
     // All is well again on the server.
     museum.clear_faults();

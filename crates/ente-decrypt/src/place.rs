@@ -30,6 +30,8 @@ pub fn sync_all<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), Failure
     let paths: Vec<_> = paths.collect();
     let sync = |path: &&Path| {
         let file = fs::File::options().write(true).open(path);
+        // A file of the user's mode that nobody may write, and that was dated anew.
+        let file = file.or_else(|_| fs::File::open(path));
         file.and_then(|file| file.sync_all())
             .map_err(|error| Failure::disk(format!("cannot sync `{}`", path.display()), &error))
     };
@@ -204,7 +206,7 @@ impl Tree {
         if let Some((path, extension)) = aside {
             self.put_aside(batch, key, path, extension, &verdict.cause)?;
         }
-        self.problems.push(judged(&verdict, collection));
+        self.problems.push(self.judged(&verdict, collection));
         self.stage(batch, DecryptFact::Verdict(verdict));
         Ok(())
     }
@@ -282,6 +284,33 @@ impl Tree {
         self.note(facts)
     }
 
+    /// A verdict as a problem.
+    pub fn judged(&self, verdict: &Verdict, collection: i64) -> Problem {
+        let object = self.state.pull.objects.get(&(verdict.id, verdict.version));
+        let came_twice = object.is_some_and(|object| object.same);
+        let refetch = format!("`ente-pull --refetch {}`", verdict.id);
+        let hint = match verdict.class.as_str() {
+            "damaged" if came_twice => format!(
+                "the server sent the same bytes twice; look at it in one of Ente's apps; {refetch} tries again"
+            ),
+            "damaged" => format!(
+                "run the same commands again: the object is fetched once more; after that only {refetch} does"
+            ),
+            _ => format!(
+                "look at it in one of Ente's apps; the plaintext is kept in `.ente/aside`; {refetch} tries again"
+            ),
+        };
+        Problem {
+            class: verdict.class.clone(),
+            file: Some(verdict.id),
+            collection: Some(collection),
+            version: Some(verdict.version),
+            cause: verdict.cause.clone(),
+            hint,
+            ..problem()
+        }
+    }
+
     /// The content lies in the tree, or aside: its object is done with.
     pub fn is_safe(&self, content: ContentKey, siblings: &[i64]) -> bool {
         self.state.decrypt.asides.contains_key(&content)
@@ -299,29 +328,6 @@ impl Tree {
                 .map(|part| (self.path(&folder, &part.name), part.clone()))
                 .collect()
         })
-    }
-}
-
-/// A verdict as a problem.
-pub fn judged(verdict: &Verdict, collection: i64) -> Problem {
-    let hint = match verdict.class.as_str() {
-        "damaged" => format!(
-            "run the same commands again: the object is fetched once more; after that only `ente-pull --refetch {}` does",
-            verdict.id
-        ),
-        _ => format!(
-            "look at it in one of Ente's apps; the plaintext is kept in `.ente/aside`; `ente-pull --refetch {}` tries again",
-            verdict.id
-        ),
-    };
-    Problem {
-        class: verdict.class.clone(),
-        file: Some(verdict.id),
-        collection: Some(collection),
-        version: Some(verdict.version),
-        cause: verdict.cause.clone(),
-        hint,
-        ..problem()
     }
 }
 

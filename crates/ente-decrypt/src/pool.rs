@@ -15,7 +15,7 @@ use crate::adopt::part_of;
 use crate::batch::Batch;
 use crate::content::{Done, Job, Refusal, Target, Work};
 use crate::open::undecryptable;
-use crate::place::{judged, sync_all};
+use crate::place::sync_all;
 use crate::plan::{Source, lacks, source};
 use crate::run::Run;
 use crate::tree::{Album, problem};
@@ -241,7 +241,7 @@ impl Run<'_> {
                     if let Some(verdict) = verdict
                         && self.pool.told.insert(content)
                     {
-                        let problem = judged(verdict, first.0);
+                        let problem = self.tree.judged(verdict, first.0);
                         self.tree.problems.push(problem);
                     }
                     return Ok(None);
