@@ -101,19 +101,140 @@ fn a_folder_that_a_killed_run_had_emptied_goes_at_the_next() {
         live.create_album("Emptied");
     });
     fs::create_dir_all(machine.export.join("Emptied/metadata")).unwrap();
+    leave_lock(&machine, "ente-decrypt", "the one before");
+    let _ = machine.run(&["ente-decrypt", machine.dir()]).expect(0);
+    assert!(!machine.export.join("Emptied").exists());
+    assert!(!machine.export.join(".ente/decrypt.lock").exists());
+}
+
+#[test]
+fn an_album_whose_new_name_stays_taken_stays_where_it_is() {
+    let (museum, machine, (first, second)) = exported(|live| {
+        let (first, second) = (live.create_album("First"), live.create_album("Second"));
+        live.upload(first, NewFile::new("a.jpg", photo(1)));
+        live.upload(second, NewFile::new("b.jpg", photo(2)));
+        (first, second)
+    });
+    museum.with_library(|library| {
+        library.live_mut().rename_album(first, "Second");
+        library.live_mut().rename_album(second, "Third");
+    });
+    let _ = machine.run(&["ente-pull", machine.dir()]).expect(0);
+    // The second one cannot leave: something lies in its way that can go nowhere.
+    let stray = machine.export.join(format!(".ente/partial/album-{second}"));
+    fs::create_dir_all(&stray).unwrap();
+    fs::write(stray.join("b.jpg"), "left").unwrap();
+    let before: Vec<_> = tree(&machine.export).into_keys().collect();
+    let _ = machine.run(&["ente-decrypt", machine.dir()]).expect(3);
+    let after: Vec<_> = tree(&machine.export).into_keys().collect();
+    assert_eq!(before, after);
+    fs::remove_dir_all(stray).unwrap();
+    expect_all(&machine.steps(), 0);
+    let files = tree(&machine.export);
+    assert!(files.contains_key("Second/a.jpg") && files.contains_key("Third/b.jpg"));
+}
+
+#[test]
+fn what_was_being_healed_is_made_once() {
+    let (_museum, machine, (album, file)) = exported(|live| {
+        let album = live.create_album("Album");
+        let file = live.upload(album, NewFile::new("a.jpg", photo(1)));
+        live.upload(album, NewFile::new("b.jpg", photo(2)));
+        (album, file)
+    });
+    let lost = machine.export.join("Album/a.jpg");
+    let facts = ente_tests::harness::folded(&machine.export);
+    let version = facts[&format!("decrypt placement {album} {file}")]["version"].clone();
+    let whole = fs::read(&lost).unwrap();
+    let modified = fs::metadata(&lost).unwrap().modified().unwrap();
+    fs::remove_file(&lost).unwrap();
+    let _ = machine.run(&["ente-verify", machine.dir()]).expect(4);
+    let _ = machine.run(&["ente-pull", machine.dir()]).expect(0);
+    // Killed before the facts told of the new file.
+    let name = format!(
+        ".ente/partial/new-{album}-{file}-0-{}",
+        version.as_str().unwrap()
+    );
+    let parked = machine.export.join(name);
+    fs::write(&parked, &whole).unwrap();
+    let parked = fs::File::options().append(true).open(parked).unwrap();
+    parked.set_modified(modified).unwrap();
+    expect_all(&machine.steps(), 0);
+    assert_eq!(fs::read(lost).unwrap(), whole);
+    assert!(!machine.export.join(".ente/trash").exists());
+}
+
+#[test]
+fn objects_on_their_way_to_the_trash_get_there() {
+    let mut library = Library::empty(7, EMAIL, PASSWORD);
+    let live = library.live_mut();
+    let album = live.create_album("Album");
+    let file = live.upload(album, NewFile::new("a.jpg", photo(1)));
+    live.upload(album, NewFile::new("b.jpg", photo(2)));
+    let museum = Museum::start(library, Options::default());
+    let machine = crate::machine();
+    let _ = machine.sign_in(museum.api_url(), EMAIL, PASSWORD).expect(0);
+    let keep = ["ente-pull", "--objects", "keep", machine.dir()];
+    let _ = machine.run(&keep).expect(0);
+    museum.with_library(|library| library.live_mut().trash(file));
+    let journal = machine.export.join(".ente/pull.jsonl");
+    let _ = machine.run(&keep).expect(0);
+    // Killed when it had moved the object and before it wrote that down.
+    let facts = fs::read_to_string(&journal).unwrap();
+    let last = facts.trim_end().rfind('\n').unwrap() + 1;
+    assert!(facts[last..].contains("trashed"), "{facts}");
+    fs::write(&journal, &facts[..last]).unwrap();
+    let _ = machine.run(&keep).expect(0);
+    let again = fs::read_to_string(&journal).unwrap();
+    assert!(again.ends_with(&facts[last..]), "{again}");
+}
+
+#[test]
+fn half_an_object_is_not_trusted_after_a_power_cut() {
+    let (museum, machine, album) = exported(|live| live.create_album("Album"));
+    let file = museum.with_library(|library| {
+        let new = NewFile::new("a.jpg", photo(1));
+        library.live_mut().upload(album, new)
+    });
+    // What a torn download leaves: as long as the object, and empty.
+    let _ = machine.run(&["ente-pull", machine.dir()]).expect(0);
+    let facts = ente_tests::harness::folded(&machine.export);
+    let fact = &facts[&format!("pull file {album} {file}")];
+    let version = fact["version"].as_str().unwrap();
+    let size = usize::try_from(fact["size"].as_u64().unwrap()).unwrap();
+    let object = format!(".ente/objects/{}/{file}-{version}", &version[..2]);
+    fs::remove_file(machine.export.join(object)).unwrap();
+    let partial = machine
+        .export
+        .join(format!(".ente/partial/get-{file}-{version}"));
+    fs::write(partial, vec![0; size]).unwrap();
+    let journal = machine.export.join(".ente/pull.jsonl");
+    let facts = fs::read_to_string(&journal).unwrap();
+    let lines = facts.split_inclusive('\n');
+    let kept: String = lines
+        .filter(|line| !line.contains("\"fact\":\"object\""))
+        .collect();
+    fs::write(journal, kept).unwrap();
+    leave_lock(&machine, "ente-pull", "the one before");
+    expect_all(&machine.pipeline(), 0);
+    assert!(machine.export.join("Album/a.jpg").is_file());
+}
+
+/// The lock of a process that is no more, of this or another start of the host.
+fn leave_lock(machine: &Machine, tool: &str, boot: &str) {
     let mut dead = Command::new("true").spawn().unwrap();
     dead.wait().unwrap();
     let host = Command::new("uname").arg("-n").output().unwrap().stdout;
     let lock = serde_json::json!({
-        "tool": "ente-decrypt",
+        "tool": tool,
         "pid": dead.id(),
         "host": String::from_utf8(host).unwrap().trim(),
         "started": 1,
+        "boot": boot,
         "run": "0123456789abcdef",
         "since": 0,
     });
-    fs::write(machine.export.join(".ente/decrypt.lock"), lock.to_string()).unwrap();
-    let _ = machine.run(&["ente-decrypt", machine.dir()]).expect(0);
-    assert!(!machine.export.join("Emptied").exists());
-    assert!(!machine.export.join(".ente/decrypt.lock").exists());
+    let name = tool.trim_start_matches("ente-");
+    let path = machine.export.join(format!(".ente/{name}.lock"));
+    fs::write(path, lock.to_string()).unwrap();
 }

@@ -51,9 +51,9 @@ fn beside(path: &Path) -> PathBuf {
 /// Makes renames and removals in the folder of `path` durable.
 ///
 /// # Errors
-/// When the folder cannot be synced; file systems that do not know this are let off.
+/// When the folder cannot be synced; file systems that do not know this are let off, and folders that we may write in and not read.
 pub fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_dir)
+    std::path::absolute(path)?.parent().map_or(Ok(()), sync_dir)
 }
 
 /// Makes renames and removals in `dir` durable.
@@ -62,12 +62,14 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 /// As [`sync_parent`].
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]
-    match File::open(dir)?.sync_all() {
+    match File::open(dir).and_then(|dir| dir.sync_all()) {
         // Network and FUSE file systems may refuse to sync a folder; there is nothing more that we can do there.
         Err(error)
             if matches!(
                 error.kind(),
-                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+                io::ErrorKind::InvalidInput
+                    | io::ErrorKind::Unsupported
+                    | io::ErrorKind::PermissionDenied
             ) =>
         {
             Ok(())
@@ -167,7 +169,17 @@ fn copy_beside(from: &Path, to: &Path) -> io::Result<PathBuf> {
     Ok(copied)
 }
 
-/// Makes the folder `relative` below `root`, refusing to pass through anything that is not a real folder.
+/// Makes the folder `path` and those above it, durably.
+///
+/// # Errors
+/// What the system said.
+pub fn make_dir_all(path: &Path) -> io::Result<()> {
+    let missing: Vec<_> = path.ancestors().take_while(|dir| !dir.exists()).collect();
+    fs::create_dir_all(path)?;
+    missing.into_iter().try_for_each(sync_parent)
+}
+
+/// Makes the folder `relative` below `root`, durably, refusing to pass through anything that is not a real folder.
 ///
 /// # Errors
 /// `NotADirectory` if a component is a link or a file; else what the system said.
@@ -188,7 +200,8 @@ pub fn make_dir_below(root: &Path, relative: &str) -> io::Result<PathBuf> {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::create_dir(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                result => result?,
+                // What comes into it would be lost with it in a power cut.
+                result => result.and_then(|()| sync_parent(&path))?,
             },
             Err(error) => return Err(error),
         }

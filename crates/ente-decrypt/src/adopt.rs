@@ -23,7 +23,6 @@ use crate::moves::Arrival;
 use crate::open::{Library, Open};
 use crate::plan::{Fate, Siblings, Source, Structure, lacks, part_names, source};
 use crate::run::Run;
-use crate::structure::date;
 use crate::tree::{Did, Tree};
 
 /// Files of the tree that become those of a placement.
@@ -267,7 +266,7 @@ impl Tree {
             };
             let dated = parked.and_then(|parked| {
                 *at = parked;
-                part.mtime = time.map_or(Ok(part.mtime), |us| date(at, part.mtime, us))?;
+                part.mtime = time.map_or(Ok(part.mtime), |us| batch.date(at, part.mtime, us))?;
                 Ok(())
             });
             if let Err(error) = dated {

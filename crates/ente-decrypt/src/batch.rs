@@ -15,6 +15,8 @@ use ente_common::manifest::PlacementKey;
 use ente_common::manifest::facts::DecryptFact;
 use ente_common::record::Problem;
 
+use crate::place::sync_all;
+use crate::structure::date;
 use crate::tree::{Tree, problem};
 
 /// Changes that are committed together.
@@ -30,6 +32,8 @@ pub struct Batch {
     left: BTreeSet<PathBuf>,
     /// Album folders that may be empty afterwards.
     thinned: BTreeSet<String>,
+    /// Files that were dated anew and are to be synced.
+    dated: Vec<PathBuf>,
 }
 
 fn fold(path: &Path) -> String {
@@ -66,6 +70,29 @@ impl Batch {
     /// Something will lie there once the batch is committed.
     pub fn is_bound(&self, path: &Path) -> bool {
         self.bound.contains(&fold(path))
+    }
+
+    /// As [`date`]; if that changed the file, it is synced with the others of the batch.
+    ///
+    /// # Errors
+    /// As [`date`].
+    pub fn date(&mut self, path: &Path, was: i64, us: i64) -> io::Result<i64> {
+        let time = date(path, was, us)?;
+        if time != was {
+            self.dated.push(path.to_owned());
+        }
+        Ok(time)
+    }
+
+    /// Makes the new dates durable, before facts rest on them and before folders are moved.
+    ///
+    /// # Errors
+    /// With the first file that cannot be synced.
+    pub fn sync_dates(&mut self) -> Result<(), Failure> {
+        let mut dated = std::mem::take(&mut self.dated);
+        // One that was parked may have gone back, for all of it or none is moved.
+        dated.retain(|path| path.exists());
+        sync_all(dated.iter().map(PathBuf::as_path))
     }
 
     /// Deletes a parked file once the facts are safe.
@@ -108,20 +135,40 @@ impl Tree {
         Ok(())
     }
 
+    /// Puts a parked album folder back. One that cannot go back waits for the next start.
+    pub fn unpark_folder(&self, batch: &mut Batch, collection: i64, to: &str) {
+        if let Some(parked) = batch.folders.remove(&collection) {
+            let _ = disk::rename_new(&parked, &self.export.dir().join(to));
+        }
+    }
+
+    /// Makes durable that files left their places for `partial/`: before the facts tell of it, and before folders that they left are removed.
+    ///
+    /// # Errors
+    /// When a folder cannot be synced.
+    pub fn sync_parked(&self, batch: &Batch) -> Result<(), Failure> {
+        let partial = self.partial("");
+        let left = batch.left.iter().filter(|dir| dir.is_dir());
+        std::iter::once(&partial)
+            .chain(left)
+            .try_for_each(|dir| disk::sync_dir(dir).map_err(failed(dir)))
+    }
+
     /// Makes the batch true: syncs what is parked, writes and syncs the facts, puts everything in its place.
     ///
     /// # Errors
     /// When something cannot be written; what is parked then waits for the next start.
-    pub fn commit(&mut self, batch: Batch) -> Result<(), Failure> {
-        let failed = |what: &Path| {
-            let what = format!("cannot write in `{}`", what.display());
-            move |error: io::Error| Failure::disk(what.clone(), &error)
-        };
+    pub fn commit(&mut self, mut batch: Batch) -> Result<(), Failure> {
+        batch.sync_dates()?;
         if !batch.carries.is_empty() || !batch.folders.is_empty() {
-            let partial = self.partial("");
-            disk::sync_dir(&partial).map_err(failed(&partial))?;
-            for dir in batch.left.iter().filter(|dir| dir.is_dir()) {
-                disk::sync_dir(dir).map_err(failed(dir))?;
+            self.sync_parked(&batch)?;
+        }
+        let folders = self.state.decrypt.folders.values();
+        let names: HashSet<&str> = folders.map(|folder| folder.name.as_str()).collect();
+        for folder in &batch.thinned {
+            // Once the facts forget a folder, nobody would come to remove it.
+            if !names.contains(folder.as_str()) {
+                self.drop_if_empty(folder);
             }
         }
         let journal = self.journal();
@@ -207,10 +254,7 @@ impl Tree {
     /// Makes the folder that a file goes to, without passing through links, and notes what has to be synced.
     fn make_parent(&self, to: &Path, reached: &mut BTreeSet<PathBuf>) -> io::Result<()> {
         let root = self.export.dir();
-        let Some(parent) = to.parent().filter(|parent| *parent != root) else {
-            reached.insert(root.to_owned());
-            return Ok(());
-        };
+        let parent = to.parent().unwrap_or(root);
         if !reached.contains(parent) {
             let relative: Vec<_> = parent
                 .strip_prefix(root)
@@ -219,20 +263,21 @@ impl Tree {
                 .map(|component| component.to_string_lossy())
                 .collect();
             disk::make_dir_below(root, &relative.join("/"))?;
-            // New folders are entries of the ones above them.
-            let above = parent.ancestors().take_while(|dir| *dir != root);
-            reached.extend(above.map(Path::to_owned));
-            reached.insert(root.to_owned());
+            reached.insert(parent.to_owned());
         }
         Ok(())
     }
 
-    /// Removes an album folder, and its folder of sidecars, that nothing is left in.
+    /// Removes an album folder, and its folder of sidecars, that nothing is left in, durably.
     pub fn drop_if_empty(&self, folder: &str) {
         let dir = self.export.dir().join(folder);
-        // Only empty folders can be removed; a link is none.
-        let _ = fs::remove_dir(dir.join("metadata"));
-        let _ = fs::remove_dir(dir);
+        // Only empty folders can be removed; a link is none. Where syncing fails, an empty folder may come back.
+        let is_thinner = fs::remove_dir(dir.join("metadata")).is_ok();
+        let _ = match fs::remove_dir(&dir) {
+            Ok(()) => disk::sync_parent(&dir),
+            Err(_) if is_thinner => disk::sync_dir(&dir),
+            Err(_) => Ok(()),
+        };
     }
 
     /// Appends a fact that rests on nothing in flight and hands it to the system.
@@ -271,6 +316,11 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+fn failed(dir: &Path) -> impl Fn(io::Error) -> Failure {
+    let what = format!("cannot write in `{}`", dir.display());
+    move |error| Failure::disk(what.clone(), &error)
 }
 
 /// The name under which a part waits in `partial/`.

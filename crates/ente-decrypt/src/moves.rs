@@ -15,7 +15,6 @@ use crate::batch::{Batch, parked_name};
 use crate::desired::{Name, kind};
 use crate::plan::part_names;
 use crate::settings::OnRemove;
-use crate::structure::date;
 use crate::tree::{Album, Did, Tree, problem};
 
 /// The reason of a part to leave for the same content, shared in another way: nothing of it is kept.
@@ -254,7 +253,9 @@ impl Tree {
                     // The same lies there, and was offered: it need not be replaced.
                     Some(seen) => {
                         // One that cannot be dated keeps its own time.
-                        part.mtime = date(&to, seen.mtime, part.mtime).unwrap_or(seen.mtime);
+                        part.mtime = batch
+                            .date(&to, seen.mtime, part.mtime)
+                            .unwrap_or(seen.mtime);
                         part.how = "adopted".into();
                         batch.drop_parked(at.clone());
                     }

@@ -245,8 +245,10 @@ impl Tree {
         let part = self.recorded(key, of)?;
         let metadata = fs::symlink_metadata(parked).ok()?;
         let fits = metadata.len() == part.size;
-        // New content that the facts do not tell of yet may bear another time; it is made again.
-        let is_recorded = !is_new || disk::mtime_us(&metadata) == part.mtime;
+        // New content that the facts do not tell of yet may bear another time, or be for a part that was found missing; it is made again.
+        let is_told =
+            disk::mtime_us(&metadata) == part.mtime && self.state.broken(key, of.index).is_none();
+        let is_recorded = !is_new || is_told;
         let path = self.path(&self.folder(key.0), &part.name);
         (fits && is_recorded && fs::symlink_metadata(&path).is_err()).then_some(path)
     }

@@ -36,6 +36,10 @@ impl Tree {
         for adoption in &plan.adoptions {
             arrivals.extend(self.adopt(&mut batch, desired, adoption));
         }
+        if !plan.folders.is_empty() {
+            batch.sync_dates()?;
+            self.sync_parked(&batch)?;
+        }
         let folders = self.rename_folders(&mut batch, desired, &plan.folders, &mut arrivals);
         for folder in folders {
             self.stage(&mut batch, DecryptFact::Folder(folder));
@@ -75,7 +79,7 @@ impl Tree {
                 if is_ours && let Some(us) = step.mtime {
                     for part in &mut placement.parts {
                         let path = self.path(&folder, &part.name);
-                        match date(&path, part.mtime, us) {
+                        match batch.date(&path, part.mtime, us) {
                             Ok(time) => part.mtime = time,
                             Err(error) => {
                                 self.cannot_move(step.key, &path, &error);
@@ -142,19 +146,17 @@ impl Tree {
         let mut parts = Vec::new();
         let mut sidecars = Vec::new();
         for (index, part) in placement.parts.iter().enumerate() {
-            let mut part = part.clone();
             let from = self.path(&folder, &part.name);
             let name = parked_name("old", step.key, index, placement.version);
-            let dated = step
-                .mtime
-                .map_or(Ok(part.mtime), |us| date(&from, part.mtime, us));
-            let parked = dated.and_then(|time| {
-                part.mtime = time;
-                self.park(batch, &from, name)
-            });
             let key: PartKey = (step.key.0, step.key.1, index);
+            // Dated where it is parked: in its place it would no longer be what the fact says.
+            let parked = self.park(batch, &from, name);
             let sidecar = parked.and_then(|parked| {
+                let dated = step.mtime.map(|us| batch.date(&parked, part.mtime, us));
                 parts.push((part.clone(), parked));
+                if let (Some(time), Some((part, _))) = (dated, parts.last_mut()) {
+                    part.mtime = time?;
+                }
                 self.park_sidecar(batch, key, &folder, &part.name)
             });
             match sidecar {
@@ -316,7 +318,8 @@ impl Tree {
             let mut part = part(trash);
             // Dated where it is parked: in the trash it would no longer be what the fact says.
             let parked = self.park(batch, &from, parked).and_then(|parked| {
-                part.mtime = time.map_or(Ok(part.mtime), |us| date(&parked, part.mtime, us))?;
+                part.mtime =
+                    time.map_or(Ok(part.mtime), |us| batch.date(&parked, part.mtime, us))?;
                 Ok(parked)
             });
             match parked {
@@ -404,20 +407,33 @@ impl Tree {
                 facts.remove(&rename.collection);
             }
         }
+        let mut parked = Vec::new();
+        let mut staying = Vec::new();
         for rename in whole {
             match self.park_folder(batch, rename.collection, &rename.from) {
+                Ok(()) => parked.push(rename),
                 // Folders of a lower layer of an overlay do not move; their files do.
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                     self.move_files(batch, rename.collection, arrivals);
                 }
                 Err(error) => {
                     self.cannot_move((rename.collection, 0), rename.from.as_ref(), &error);
-                    facts.remove(&rename.collection);
+                    staying.push(rename);
                 }
-                Ok(()) => {}
             }
             // It may have lost its last file just now.
             Tree::thins(batch, &rename.to);
+        }
+        // Where one stays, whoever was to have its name stays too.
+        while let Some(rename) = staying.pop() {
+            facts.remove(&rename.collection);
+            let name = rename.from.to_lowercase();
+            let is_next = |other: &&FolderRename| other.to.to_lowercase() == name;
+            if let Some(at) = parked.iter().position(is_next) {
+                let back = parked.remove(at);
+                self.unpark_folder(batch, back.collection, &back.from);
+                staying.push(back);
+            }
         }
         facts.into_values().collect()
     }

@@ -214,10 +214,13 @@ fn relocate(
     for folder in &touched {
         let path = layout::join(&dir, folder);
         // Removes the `metadata` folder that was emptied, unless a killed run did; anything else in it keeps it.
-        if folder.ends_with("/metadata") && fs::remove_dir(&path).is_ok() {
-            continue;
-        }
-        match disk::sync_dir(&path) {
+        let is_gone = folder.ends_with("/metadata") && fs::remove_dir(&path).is_ok();
+        let changed = if is_gone {
+            disk::sync_parent(&path)
+        } else {
+            disk::sync_dir(&path)
+        };
+        match changed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Failure::disk(format!("cannot sync `{folder}`"), &error));
             }

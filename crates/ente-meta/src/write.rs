@@ -22,6 +22,9 @@ use crate::settle::LeftOver;
 /// Syncs of small files wait most of their time, and wait well together.
 const WRITERS: usize = 32;
 
+/// How often a folder is made again that somebody removes.
+const TRIES: usize = 20;
+
 /// The one writer of `meta.jsonl`; takes its lock when there is something to write.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -161,6 +164,9 @@ impl Writer {
             let all = |step: &Step<'_>| step.files.iter().try_for_each(store);
             steps.par_iter().map(all).collect()
         });
+        let partial = self.export.state_path("partial");
+        disk::sync_dir(&partial)
+            .map_err(|error| Failure::disk("cannot sync `.ente/partial`", &error))?;
         for (step, result) in steps.iter_mut().zip(results) {
             if let Err(error) = result {
                 step.fail(error)?;
@@ -230,20 +236,22 @@ impl Writer {
     }
 }
 
-/// Gives a file its final name. `ente-decrypt`, at work beside us in a pipe, may have removed the folder again because it was empty.
+/// Gives a file its final name. `ente-decrypt`, at work beside us in a pipe, removes folders that it finds empty, also one that was just made.
 fn give_name(dir: &Path, file: &Whole<'_>) -> io::Result<()> {
     let path = layout::join(dir, &file.path);
     let rename = || match file.replaces {
         true => disk::move_over(&file.temporary, &path),
         false => disk::move_new(&file.temporary, &path),
     };
-    match rename() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            disk::make_dir_below(dir, parent(&file.path))?;
-            rename()
+    for _ in 0..TRIES {
+        match rename() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                disk::make_dir_below(dir, parent(&file.path))?;
+            }
+            result => return result,
         }
-        result => result,
     }
+    rename()
 }
 
 #[cfg(test)]

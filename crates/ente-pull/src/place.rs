@@ -17,7 +17,7 @@ use crate::doubt;
 use crate::listing::{self, Listing, Manner};
 use crate::problems::{self, STAGE};
 use crate::records::Entries;
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::task::Task;
 use crate::{Args, Objects};
 
@@ -77,7 +77,12 @@ impl Place {
         let Some(export) = &self.export else {
             return Ok(());
         };
-        self.lock = Some(export.lock(STAGE, task.run, now, task.args.break_lock)?);
+        let lock = export.lock(STAGE, task.run, now, task.args.break_lock)?;
+        if lock.follows_power_cut() {
+            // They are synced when they are whole: what is there of others may be zeros, and no length tells.
+            store::drop_parts(export)?;
+        }
+        self.lock = Some(lock);
         // Under the lock: a run that ended a moment ago must not be done over.
         self.state = State::load(&export.state_dir())?;
         self.store = Some(Store::open(export, &mut self.state, task.run)?);

@@ -374,12 +374,11 @@ impl Round<'_> {
             let on_remove = state.decrypt.settings.get("on_remove");
             let on_remove = on_remove.map_or("trash", String::as_str).to_owned();
             let date = date_of(now);
-            for object in plan::unwanted(state) {
-                match &*on_remove {
-                    "keep" if keep => {}
-                    "trash" if keep => store.retire(state, &object, Some(&date))?,
-                    _ => store.retire(state, &object, None)?,
-                }
+            let unwanted = plan::unwanted(state);
+            match &*on_remove {
+                "keep" if keep => {}
+                "trash" if keep => store.retire(state, unwanted, Some(&date))?,
+                _ => store.retire(state, unwanted, None)?,
             }
             store.forget_all_but(state, needed)?;
         }

@@ -175,7 +175,6 @@ impl Store {
             return Ok(());
         }
         self.make_below(folder)
-            .and_then(|()| disk::sync_parent(folder))
             .map_err(|error| cannot("make", folder, &error))?;
         self.folders.insert(folder.to_owned());
         Ok(())
@@ -188,40 +187,52 @@ impl Store {
         disk::make_dir_below(&self.dir, below).map(drop)
     }
 
-    /// Puts an object that nobody wants into the trash, or removes it where `trash` names none.
+    /// Puts objects that nobody wants into the trash, or removes them where `trash` names none.
     ///
-    /// The fact comes last: after a kill between the two, the next run finds the object still unwanted and records what was done. The other way
+    /// The facts come last: after a kill between the two, the next run finds an object still unwanted and records what was done. The other way
     /// round, a file that no fact counts on would lie in `objects/` for ever.
     pub(crate) fn retire(
         &mut self,
         state: &mut State,
-        object: &Object,
+        objects: Vec<Object>,
         trash: Option<&str>,
     ) -> Result<(), Failure> {
-        let place = layout::object(object.id, object.version);
-        let trashed = trash.map(|date| format!("{date}/{place}"));
-        let from = self.path(&place);
-        let done = match &trashed {
-            None => fs::remove_file(&from),
-            Some(path) => {
-                let to = self.path(&format!("trash/{path}"));
-                let folder = to.parent().unwrap_or(&self.dir);
-                self.make_below(folder)
-                    .and_then(|()| fs::rename(&from, &to))
+        let mut facts = Vec::new();
+        let mut touched = BTreeSet::new();
+        for object in objects {
+            let place = layout::object(object.id, object.version);
+            let from = self.path(&place);
+            let to = trash.map(|date| (format!("{date}/{place}"), format!("trash/{date}/{place}")));
+            let done = match &to {
+                None => fs::remove_file(&from),
+                Some((_, to)) => {
+                    let folder = to.rsplit_once('/').map_or("", |(folder, _)| folder);
+                    let folder = disk::make_dir_below(&self.dir, folder);
+                    folder.and_then(|folder| {
+                        touched.insert(folder);
+                        fs::rename(&from, self.path(to))
+                    })
+                }
+            };
+            match done {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(cannot("remove", &from, &error));
+                }
+                _ => {}
             }
-        };
-        match done {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(cannot("remove", &from, &error));
-            }
-            _ => {}
+            touched.extend(from.parent().map(Path::to_owned));
+            facts.push(Object {
+                gone: true,
+                trashed: to.map(|(below, _)| below),
+                ..object
+            });
         }
-        let fact = Object {
-            gone: true,
-            trashed,
-            ..object.clone()
-        };
-        self.note(state, PullFact::Object(fact));
+        for folder in touched.iter().filter(|folder| folder.is_dir()) {
+            disk::sync_dir(folder).map_err(|error| cannot("sync", folder, &error))?;
+        }
+        for fact in facts {
+            self.note(state, PullFact::Object(fact));
+        }
         self.flush()
     }
 
@@ -280,6 +291,23 @@ impl Store {
     fn path(&self, relative: &str) -> PathBuf {
         layout::join(&self.dir, relative)
     }
+}
+
+/// Removes what was fetched of objects that are not whole.
+pub(crate) fn drop_parts(export: &Export) -> Result<(), Failure> {
+    let partial = export.state_path("partial");
+    let listing = match fs::read_dir(&partial) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        listing => listing.map_err(|error| cannot("read", &partial, &error))?,
+    };
+    for found in listing {
+        let found = found.map_err(|error| cannot("read", &partial, &error))?;
+        if found.file_name().as_encoded_bytes().starts_with(b"get-") {
+            fs::remove_file(found.path())
+                .map_err(|error| cannot("remove", &found.path(), &error))?;
+        }
+    }
+    Ok(())
 }
 
 fn gone(failed: &Failed) -> Failed {

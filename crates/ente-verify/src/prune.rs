@@ -1,10 +1,12 @@
 //! `--prune`: empties the trash of what has lain there long enough.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ente_common::cli::{Io, run_id};
+use ente_common::disk;
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::facts::{Pruned, VerifyFact};
 use ente_common::manifest::{Export, Journal};
@@ -39,9 +41,15 @@ pub(crate) fn run(args: &Args, days: i64, io: &mut Io) -> Result<Exit, Failure> 
         files: 0,
         bytes: 0,
         failed: 0,
+        touched: BTreeSet::new(),
     };
     for folder in &old {
         pruner.empty(&trash, folder, io)?;
+    }
+    for folder in pruner.touched.iter().filter(|folder| folder.is_dir()) {
+        disk::sync_dir(folder).map_err(|error| {
+            Failure::disk(format!("cannot sync `{}`", folder.display()), &error)
+        })?;
     }
     io.ui.note(&format!(
         "removed {}, {}, from the trash",
@@ -95,6 +103,8 @@ struct Pruner {
     files: u64,
     bytes: u64,
     failed: u64,
+    /// Folders that something was removed from.
+    touched: BTreeSet<PathBuf>,
 }
 
 impl Pruner {
@@ -113,6 +123,8 @@ impl Pruner {
                     self.remove(trash, &mut batch, io)?;
                     // One that is not empty stays, and whoever is in it was reported.
                     let _ = fs::remove_dir(entry.path());
+                    self.touched
+                        .extend(entry.path().parent().map(Path::to_owned));
                 }
                 Ok(entry) => {
                     let size = entry.metadata().map_or(0, |metadata| metadata.len());
@@ -145,6 +157,7 @@ impl Pruner {
         }
         self.journal.sync()?;
         for (path, size) in batch.drain(..) {
+            self.touched.extend(path.parent().map(Path::to_owned));
             match fs::remove_file(&path) {
                 Ok(()) => {
                     self.files += 1;

@@ -501,7 +501,7 @@ impl Keystore {
         if let Some(entry) = accounts.iter().find(|entry| entry.account.is(account)) {
             return Ok(self.dir.join(&entry.folder));
         }
-        let made = self.dir.parent().map_or(Ok(()), fs::create_dir_all);
+        let made = self.dir.parent().map_or(Ok(()), crate::disk::make_dir_all);
         made.and_then(|()| private_dir(&self.dir))
             .map_err(|source| self.io(&self.dir, source))?;
         if let [first] = &accounts[..] {

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::disk;
+
 /// The format that this build writes and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
@@ -255,6 +257,11 @@ impl Journal {
             dirty: false,
         };
         if end == 0 {
+            // Syncs of a file do not make its name durable.
+            disk::sync_dir(state_dir).map_err(|source| JournalError::Io {
+                path: journal.path.clone(),
+                source,
+            })?;
             journal.append_line(format!("{{\"format\":{FORMAT},\"file\":\"{name}\"}}").as_bytes());
         }
         Ok(journal)

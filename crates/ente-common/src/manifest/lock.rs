@@ -24,6 +24,9 @@ pub struct Holder {
     pub host: String,
     /// Start of the process as the system counts it, where known: process IDs are used again.
     pub started: Option<u64>,
+    /// Which start of the host it was, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
     /// Run ID: stages of one pipe share it.
     pub run: String,
     /// When the lock was taken, in microseconds.
@@ -51,6 +54,7 @@ pub enum LockError {
 pub struct Lock {
     path: PathBuf,
     me: Holder,
+    follows_power_cut: bool,
 }
 
 impl Lock {
@@ -70,6 +74,7 @@ impl Lock {
             pid: std::process::id(),
             host: host(),
             started: started(std::process::id()),
+            boot: boot(),
             run: run.to_owned(),
             since: now_us,
         };
@@ -83,7 +88,11 @@ impl Lock {
         };
         loop {
             if me.hold(&path).map_err(io)? {
-                return Ok(Self { path, me });
+                return Ok(Self {
+                    path,
+                    me,
+                    follows_power_cut: false,
+                });
             }
             let Some(holder) = read(&path).map_err(io)? else {
                 continue;
@@ -92,9 +101,13 @@ impl Lock {
                 // Of all that find it one has its turn at a time, and looks once more: while it lasts, nobody else replaces that lock.
                 let turn = path.with_added_extension("turn");
                 let _turn = Self::take_at(turn, me.clone(), break_foreign)?;
-                if read(&path).map_err(io)? == Some(holder) {
+                if read(&path).map_err(io)?.as_ref() == Some(&holder) {
                     me.replace(&path).map_err(io)?;
-                    return Ok(Self { path, me });
+                    return Ok(Self {
+                        follows_power_cut: holder.boot != me.boot,
+                        path,
+                        me,
+                    });
                 }
             } else if holder.run == me.run && holder.pid != me.pid {
                 std::thread::sleep(Duration::from_millis(20));
@@ -102,6 +115,11 @@ impl Lock {
                 return Err(LockError::Held(Box::new(holder)));
             }
         }
+    }
+
+    /// The run before held the lock when its host stopped: what it had not synced may be lost, or full of zeros.
+    pub fn follows_power_cut(&self) -> bool {
+        self.follows_power_cut
     }
 
     /// A run of `tool` was killed while it held the lock, and none took it since.
@@ -157,6 +175,7 @@ impl Holder {
             pid: 0,
             host: host(),
             started: None,
+            boot: None,
             run: String::new(),
             since: 0,
         }
@@ -175,7 +194,7 @@ impl Holder {
         self.write(path, |new, path| fs::rename(new, path))
     }
 
-    /// Makes a lock appear whole.
+    /// Makes a lock appear whole, and durable: by it the next start sees that this run was cut short.
     fn write(
         &self,
         path: &Path,
@@ -185,6 +204,7 @@ impl Holder {
         let new = path.with_added_extension(format!("new-{}", unique()));
         disk::write_synced(&new, &text)
             .and_then(|()| rename(&new, path))
+            .and_then(|()| disk::sync_parent(path))
             .inspect_err(|_| drop(fs::remove_file(&new)))
     }
 
@@ -197,6 +217,9 @@ impl Holder {
     fn is_dead(&self) -> bool {
         if self.is_foreign() {
             return false;
+        }
+        if matches!((&self.boot, boot()), (Some(then), Some(now)) if *then != now) {
+            return true;
         }
         #[cfg(unix)]
         {
@@ -222,6 +245,12 @@ fn host() -> String {
         .into_owned();
     #[cfg(not(unix))]
     return std::env::var("COMPUTERNAME").unwrap_or_default();
+}
+
+/// The present start of this host (Linux); elsewhere unknown.
+fn boot() -> Option<String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(boot.trim().to_owned())
 }
 
 /// Start of a process in clock ticks since boot (Linux); elsewhere unknown.
@@ -259,6 +288,7 @@ mod tests {
             pid: std::process::id(),
             host: host(),
             started: Some(1),
+            boot: boot(),
             run: "old".into(),
             since: 0,
         };
@@ -270,8 +300,20 @@ mod tests {
         #[cfg(target_os = "linux")]
         {
             assert!(Lock::is_left(dir.path(), "ente-pull"));
-            drop(Lock::take(dir.path(), "ente-pull", "run3", 0, false).unwrap());
+            let lock = Lock::take(dir.path(), "ente-pull", "run3", 0, false).unwrap();
+            assert!(!lock.follows_power_cut());
+            drop(lock);
             assert!(!Lock::is_left(dir.path(), "ente-pull"));
+            // Process IDs and their ticks may come again after a start of the host.
+            let before = Holder {
+                boot: Some("another".into()),
+                started: started(std::process::id()),
+                ..dead.clone()
+            };
+            let before = serde_json::to_vec(&before).unwrap();
+            fs::write(dir.path().join("pull.lock"), before).unwrap();
+            let lock = Lock::take(dir.path(), "ente-pull", "run3", 0, false).unwrap();
+            assert!(lock.follows_power_cut());
         }
         let foreign = Holder {
             host: "elsewhere".into(),
@@ -301,6 +343,7 @@ mod tests {
             pid: std::process::id(),
             host: host(),
             started: Some(1),
+            boot: boot(),
             run: "old".into(),
             since: 0,
         };

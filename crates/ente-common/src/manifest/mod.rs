@@ -119,29 +119,26 @@ impl Export {
     /// # Errors
     /// When it cannot be written, or the folder that is to hold `dir` is not there.
     pub fn create(dir: &Path, account: Account, key_attributes: Value) -> Result<Self, Failure> {
+        let what = format!("cannot make an export at `{}`", dir.display());
         if dir.is_file() {
-            let what = format!("cannot make an export at `{}`", dir.display());
             return Err(Failure::new(Exit::Usage, what).cause("this is a file, not a folder"));
         }
-        let state = dir.join(STATE_DIR);
-        let failed = |error: io::Error| {
-            Failure::disk(
-                format!("cannot make an export at `{}`", dir.display()),
-                &error,
-            )
-        };
-        match fs::create_dir(dir) {
+        let failed = |error: io::Error| Failure::disk(what.clone(), &error);
+        let dir = std::path::absolute(dir).map_err(failed)?;
+        match fs::create_dir(&dir) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             // More is not made: what lacks may be a disk that is not mounted.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(failed(error)
                     .hint("mount the disk that it is to lie on, or make the folder above it"));
             }
-            made => made.map_err(failed)?,
+            made => made
+                .and_then(|()| disk::sync_parent(&dir))
+                .map_err(failed)?,
         }
-        private_dir(&state).map_err(failed)?;
+        private_dir(&dir.join(STATE_DIR)).map_err(failed)?;
         let export = Self {
-            dir: std::path::absolute(dir).map_err(failed)?,
+            dir,
             about: About {
                 format: FORMAT,
                 account,
@@ -321,7 +318,8 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
     }
     match builder.create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        result => result,
+        // What comes into it would be lost with it in a power cut.
+        result => result.and_then(|()| disk::sync_parent(path)),
     }
 }
 
