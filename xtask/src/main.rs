@@ -40,7 +40,7 @@ enum Command {
     Serve(serve::Args),
     /// Show what the tools do, on an account made up for it
     Demo(demo::Args),
-    /// Kill the tools wherever they change something on disk, and see that the next run makes it good; needs strace
+    /// Kill the tools, and cut the power, wherever they change something on disk; see that the next run makes it good; needs strace
     Crash(DriverArgs),
     /// Let server and network fail at random, and see that the next run makes it good
     Faults(DriverArgs),

@@ -58,6 +58,19 @@ pub(super) fn initial() -> (Library, Ids) {
     (library, ids)
 }
 
+/// An account with one photo of 50 MB.
+pub(super) fn large() -> Library {
+    let mut library = Library::empty(7, EMAIL, PASSWORD);
+    let live = library.live_mut();
+    let album = live.create_album("Large");
+    let picture = Picture {
+        min_len: 50_000_000,
+        ..Picture::new(1)
+    };
+    live.upload(album, NewFile::new("large.jpg", Content::Photo(picture)));
+    library
+}
+
 /// One of each: albums swap their names, one goes; a file is renamed, moved, replaced, removed, edited, added.
 pub(super) fn change(library: &mut Library, ids: Ids) {
     let live = library.live_mut();

@@ -1,4 +1,5 @@
-//! Kills the tools at every point at which they change something on disk, and at random moments, and looks whether the next run makes it good.
+//! Kills the tools at every point at which they change something on disk, and at random moments, cuts the `power` there, and looks whether the
+//! next run makes it good.
 //!
 //! Each `scenario` is prepared once: an account, an export in some state, a line of tools, and the tree that the line leads to when nothing
 //! happens. A run under `strace` counts the calls of each stage that change something. A round then starts from a copy of that state, has
@@ -11,15 +12,18 @@
 )]
 
 mod account;
+mod calls;
 mod check;
+mod disk;
 mod pipe;
+mod power;
 mod round;
 mod scenario;
 mod strace;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -27,18 +31,22 @@ use clap::Parser;
 
 use crate::library::seed::{Seed, Stream};
 
+use disk::Loss;
 use pipe::Kill;
 use round::{Played, Ready};
 use scenario::Scenario;
 use strace::Point;
 
-/// Kill the tools at every point where they change something, run them again, see that all is well
+/// Kill the tools, and cut the power, at points where they change something, run them again, see that all is well
 #[derive(Clone, Debug, Parser)]
 #[command(name = "cargo xtask crash", bin_name = "cargo xtask crash")]
 pub struct Args {
     /// So many kills, over all scenarios
     #[arg(long, default_value_t = 200)]
     rounds: usize,
+    /// So many power cuts, over all scenarios [default: a fifth of the rounds]
+    #[arg(long, value_name = "N")]
+    cuts: Option<usize>,
     /// What is random follows from this number
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -48,6 +56,9 @@ pub struct Args {
     /// Only this point, as a failure shows it
     #[arg(long, value_name = "STAGE:CALL:NTH")]
     at: Option<Point>,
+    /// Only a power cut after so many calls, as a failure shows it
+    #[arg(long, value_name = "N")]
+    cut: Option<usize>,
     /// Rounds at a time [default: the number of cores]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -66,7 +77,10 @@ struct Figures {
     moments: usize,
     through: usize,
     held: usize,
+    resumed: usize,
     fetched: usize,
+    calls: usize,
+    cuts: usize,
     failures: Vec<String>,
 }
 
@@ -84,8 +98,9 @@ pub fn run(args: &Args, tool: PathBuf) -> Result<(), String> {
     let mut scenarios = scenario::all(args.seed);
     scenarios.retain(|scenario| scenario.name.contains(&args.only));
     let count = scenarios.len().max(1);
-    let shares =
-        (0..count).map(|number| args.rounds / count + usize::from(number < args.rounds % count));
+    let share = |of: usize, number: usize| of / count + usize::from(number < of % count);
+    let cuts = args.cuts.unwrap_or(args.rounds / 5);
+    let shares = (0..count).map(|number| (share(args.rounds, number), share(cuts, number)));
     let queue: Mutex<Vec<_>> = Mutex::new(scenarios.into_iter().zip(shares).rev().collect());
     let all = Mutex::new(Vec::new());
     let jobs = args
@@ -108,26 +123,30 @@ pub fn run(args: &Args, tool: PathBuf) -> Result<(), String> {
     sum_up(&all, since.elapsed())
 }
 
-fn rounds(args: &Args, scenario: &Scenario, share: usize, tool: &std::path::Path) -> Figures {
+fn rounds(args: &Args, scenario: &Scenario, share: (usize, usize), tool: &Path) -> Figures {
     let mut figures = Figures {
         name: scenario.name.clone(),
         ..Figures::default()
     };
-    let ready = match caught(|| Ready::new(scenario, tool)) {
-        Ok(ready) => ready,
-        Err(said) => {
-            figures.failures.push(format!("without a kill: {said}"));
-            return figures;
-        }
-    };
-    figures.points = ready.points.len();
     let label: i64 = scenario.name.bytes().map(i64::from).sum();
     let mut random = Seed::new(args.seed).stream("crash", &[label]);
+    match caught(|| Ready::new(scenario, tool)) {
+        Ok(ready) => {
+            kills(args, &ready, share.0, &mut random, &mut figures);
+            cuts(args, &ready, share.1, &mut random, &mut figures);
+        }
+        Err(said) => figures.failures.push(format!("without a kill: {said}")),
+    }
+    figures
+}
+
+fn kills(args: &Args, ready: &Ready, share: usize, random: &mut Stream, figures: &mut Figures) {
+    figures.points = ready.points.len();
     let mut points = args
         .at
         .as_ref()
         .map_or_else(|| ready.points.clone(), |point| vec![point.clone()]);
-    shuffle(&mut points, &mut random);
+    shuffle(&mut points, random);
     let mut next = points.iter().cycle();
     for _ in 0..share {
         let kill = match next.next() {
@@ -147,7 +166,45 @@ fn rounds(args: &Args, scenario: &Scenario, share: usize, tool: &std::path::Path
             Err(said) => figures.failures.push(format!("{}: {said}", repeat(&kill))),
         }
     }
-    figures
+}
+
+fn cuts(args: &Args, ready: &Ready, share: usize, random: &mut Stream, figures: &mut Figures) {
+    // A log with all bytes of a large file would be larger still.
+    if share == 0 || ready.scenario.is_large() {
+        return;
+    }
+    let recorded = match caught(|| ready.record()) {
+        Ok(recorded) => recorded,
+        Err(said) => return figures.failures.push(format!("recorded: {said}")),
+    };
+    figures.calls = recorded.calls.len();
+    let losses = [Loss::Everything, Loss::Content, Loss::Names, Loss::Some];
+    let mut states: Vec<_> = match args.cut {
+        Some(after) => vec![after],
+        None => (0..recorded.calls.len()).collect(),
+    };
+    shuffle(&mut states, random);
+    // The end of the run comes first: what it promises is more than what a cut in the middle must leave.
+    let states = args
+        .cut
+        .into_iter()
+        .chain([recorded.calls.len()])
+        .chain(states)
+        .cycle();
+    for (number, after) in states.take(share).enumerate() {
+        let loss = match number {
+            0 => Loss::Everything,
+            _ => *random.pick(&losses),
+        };
+        figures.cuts += 1;
+        if let Err(said) = caught(|| ready.cut(&recorded, after, loss, random)) {
+            let call = recorded.calls[..after].last();
+            let call = call.map(|call| call.to_string()).unwrap_or_default();
+            figures.failures.push(format!(
+                "--cut {after} (lost: {loss:?}, after {call}): {said}"
+            ));
+        }
+    }
 }
 
 impl Figures {
@@ -158,6 +215,7 @@ impl Figures {
             Kill::After(_) | Kill::None => {}
         }
         self.held += played.held;
+        self.resumed += played.resumed;
         self.fetched += played.fetched;
     }
 }
@@ -170,7 +228,7 @@ fn repeat(kill: &Kill) -> String {
     }
 }
 
-fn shuffle(points: &mut [Point], random: &mut Stream) {
+fn shuffle<T>(points: &mut [T], random: &mut Stream) {
     for last in (1..points.len()).rev() {
         points.swap(last, random.below(last as u64 + 1) as usize);
     }
@@ -187,7 +245,7 @@ fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 
 fn show(figures: &Figures) {
     println!(
-        "{:<26} {:>6} points, {:>5} rounds: {:>5} points hit, {:>4} random moments, {:>4} ran through; {:>5} objects held, {:>5} fetched; {} wrong",
+        "{:<26} {:>6} points, {:>5} rounds: {:>5} points hit, {:>4} random moments, {:>4} ran through; {:>5} objects held, {:>3} in part, {:>5} fetched; {:>4} power cuts in {:>4} calls; {} wrong",
         figures.name,
         figures.points,
         figures.rounds,
@@ -195,7 +253,10 @@ fn show(figures: &Figures) {
         figures.moments,
         figures.through,
         figures.held,
+        figures.resumed,
         figures.fetched,
+        figures.cuts,
+        figures.calls,
         figures.failures.len()
     );
     for failure in &figures.failures {
@@ -207,7 +268,7 @@ fn sum_up(all: &[Figures], time: Duration) -> Result<(), String> {
     let sum = |of: fn(&Figures) -> usize| all.iter().map(of).sum::<usize>();
     let wrong = sum(|figures| figures.failures.len());
     println!(
-        "\n{} scenarios, {} points, {} rounds in {:.0} s: {} points hit, {} random moments, {} ran through; {} objects held after the kills, none of them fetched again; {wrong} wrong",
+        "\n{} scenarios, {} points, {} rounds in {:.0} s: {} points hit, {} random moments, {} ran through; {} objects held, none of them fetched again, {} in part, all resumed; {} power cuts in {} calls; {wrong} wrong",
         all.len(),
         sum(|figures| figures.points),
         sum(|figures| figures.rounds),
@@ -216,6 +277,9 @@ fn sum_up(all: &[Figures], time: Duration) -> Result<(), String> {
         sum(|figures| figures.moments),
         sum(|figures| figures.through),
         sum(|figures| figures.held),
+        sum(|figures| figures.resumed),
+        sum(|figures| figures.cuts),
+        sum(|figures| figures.calls),
     );
     if wrong == 0 {
         Ok(())

@@ -20,6 +20,13 @@ pub(super) struct Scenario {
     pub(super) finish: &'static [&'static str],
 }
 
+impl Scenario {
+    /// More bytes are moved than a recording can hold.
+    pub(super) fn is_large(&self) -> bool {
+        matches!(self.account, Kind::Large)
+    }
+}
+
 /// Which account.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
@@ -27,6 +34,8 @@ pub(super) enum Kind {
     Small,
     /// The golden one.
     Golden,
+    /// With one large file.
+    Large,
     /// Of a random history.
     Random(u64),
 }
@@ -209,6 +218,15 @@ pub(super) fn all(seed: u64) -> Vec<Scenario> {
             )
         },
     ];
+    scenarios.push(Scenario {
+        account: Kind::Large,
+        ..small(
+            "first: pull, 50 MB",
+            &[Run(LOGIN)],
+            "ente-pull DIR",
+            &["ente-decrypt DIR", "ente-meta DIR"],
+        )
+    });
     for number in 0..3 {
         scenarios.push(Scenario {
             name: format!("history {number}: pipe"),
@@ -232,6 +250,7 @@ pub(super) struct Stage {
 enum Account {
     Small(Ids),
     Golden,
+    Large,
     Random(History, u64),
 }
 
@@ -243,6 +262,7 @@ impl Stage {
                 (library, Account::Small(ids))
             }
             Kind::Golden => (Library::golden(GoldenState::Initial), Account::Golden),
+            Kind::Large => (account::large(), Account::Large),
             Kind::Random(seed) => {
                 let (library, history) = History::start(account::EMAIL, account::PASSWORD);
                 (library, Account::Random(history, seed))
@@ -270,6 +290,7 @@ impl Stage {
         self.museum.with_library(|library| match account {
             Account::Small(ids) => account::change(library, *ids),
             Account::Golden => library.switch_to(GoldenState::Changed),
+            Account::Large => {}
             Account::Random(history, seed) => {
                 *seed += 1;
                 let ops = proptest::collection::vec(history::op(), 20);
