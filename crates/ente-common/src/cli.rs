@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::{Args, Parser, ValueEnum};
+use clap::builder::Resettable;
+use clap::{Args, Command, Parser, ValueEnum};
 
 use crate::exit::{Exit, Failure, chain};
 use crate::record::{Input, RecordError, Writer};
@@ -174,14 +175,19 @@ fn stdout_is_pipe() -> bool {
 }
 
 /// The first signal asks, the second one insists.
+#[expect(
+    clippy::exit,
+    reason = "whoever asks twice does not want to wait for anything"
+)]
 fn on_signals() -> Interrupt {
     let interrupt = Interrupt::default();
     let asked = interrupt.clone();
     // A handler that is there already (tests) keeps its place.
     let _ = ctrlc::set_handler(move || {
         if asked.is_set() {
-            // The journals are append-only and torn lines are dropped, so this loses nothing that was recorded.
-            std::process::abort();
+            // The journals are append-only and torn lines are dropped, so this loses nothing that was recorded. No `abort`:
+            // that asks for a core dump.
+            std::process::exit(Exit::Interrupted as i32);
         }
         asked.set();
     });
@@ -208,7 +214,10 @@ pub fn main<T: Tool>() -> ExitCode {
 
 /// [`main`] with a command line of its own, the tool's name first.
 pub fn main_from<T: Tool>(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
-    let tool = match T::try_parse_from(args) {
+    let parsed = unset_if_empty(T::command())
+        .try_get_matches_from(args)
+        .and_then(|matches| T::from_arg_matches(&matches));
+    let tool = match parsed {
         Ok(tool) => tool,
         Err(error) => {
             // Help and version go to standard output; a closed pipe there is nobody's trouble.
@@ -239,6 +248,18 @@ pub fn main_from<T: Tool>(args: impl IntoIterator<Item = impl Into<OsString> + C
     }
 }
 
+/// An environment variable that is empty counts as one that is not there.
+fn unset_if_empty(command: Command) -> Command {
+    command.mut_args(|arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        if value.is_some_and(|value| value.is_empty()) {
+            arg.env(Resettable::Reset)
+        } else {
+            arg
+        }
+    })
+}
+
 /// Keys, passwords and tokens lie in memory, and a core dump would put them on the disk.
 fn forbid_core_dumps() {
     #[cfg(unix)]
@@ -250,6 +271,13 @@ fn forbid_core_dumps() {
         };
         // A limit may always be lowered.
         let _ = setrlimit(Resource::Core, none);
+    }
+    // A limit does not hold for a dump that the system hands to a program. This does, and closes the memory to other
+    // processes of the user.
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 
@@ -277,4 +305,17 @@ pub fn cut_short() -> Failure {
 /// A record could not be printed: a closed pipe ends the run quietly.
 pub fn output_failure(error: &io::Error) -> Failure {
     Failure::disk("cannot write to standard output", error)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_core_is_dumped_wherever_cores_go() {
+        use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
+        forbid_core_dumps();
+        assert_eq!(getrlimit(Resource::Core).current, Some(0));
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    }
 }

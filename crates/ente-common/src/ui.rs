@@ -202,6 +202,7 @@ impl Ui {
         bar.set_prefix(self.tool);
         bar.set_message(clean(text).into_owned());
         if self.lively {
+            bar.tick();
             bar.enable_steady_tick(Duration::from_millis(200));
         }
         Busy(bar)
@@ -279,6 +280,11 @@ impl Ui {
     /// `NotFound` or the like where there is no terminal.
     pub fn ask(&self, question: &str, secret: bool) -> io::Result<Question> {
         Question::ask(&format!("{}: {}", self.tool, clean(question)), secret)
+    }
+
+    /// Whether there is a terminal to [`Ui::ask`] on.
+    pub fn can_ask(&self) -> bool {
+        prompt::has_terminal()
     }
 
     /// [`Ui::ask`]s and waits for the answer.

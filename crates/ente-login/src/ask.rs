@@ -11,18 +11,34 @@ use zeroize::Zeroizing;
 use crate::Args;
 use crate::sign_in::TRIES;
 
-/// The account's password.
-pub(crate) fn password(
+const PASSWORD_HINT: &str = "give the password with `--password-file FILE`, `--password-fd N` or `--password-command COMMAND`";
+
+/// How many digits a code has, by e-mail or of the authenticator.
+const CODE_DIGITS: usize = 6;
+
+/// The account's password, where no person has to type it.
+pub(crate) fn given_password(
     args: &Args,
-    email: &str,
     io: &mut Io,
-) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    if let Some(source) = args.password_source.source() {
-        return source.read("the password", &mut io.input);
+) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+    let source = args.password_source.source();
+    source
+        .map(|source| source.read("the password", &mut io.input))
+        .transpose()
+}
+
+/// Makes sure that a person can be asked for the password later.
+pub(crate) fn expect_terminal(io: &Io) -> Result<(), Failure> {
+    match io.ui.can_ask() {
+        true => Ok(()),
+        false => Err(no_terminal().hint(PASSWORD_HINT)),
     }
+}
+
+/// The account's password, as a person types it.
+pub(crate) fn password(email: &str, io: &Io) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let question = format!("password of {email}: ");
-    let hint = "give the password with `--password-file FILE`, `--password-fd N` or `--password-command COMMAND`";
-    let answer = terminal(io, &question, true, hint)?;
+    let answer = terminal(io, &question, true, PASSWORD_HINT)?;
     if answer.is_empty() {
         return Err(Failure::new(Exit::Refused, "the password is empty"));
     }
@@ -60,47 +76,64 @@ pub(crate) fn recovery_key(
 
 /// A code from an e-mail that was sent.
 pub(crate) fn email_code(args: &Args, email: &str, io: &mut Io) -> Result<String, Failure> {
+    let may_be = |code: &str| code.len() == CODE_DIGITS;
     let question = format!("code from the e-mail to {email}: ");
     let hint = "run it again with `--email-code CODE` once the e-mail is there";
     code(
         args.email_code.as_deref(),
         args.email_code_source.source(),
         &question,
+        may_be,
         hint,
         io,
     )
 }
 
-/// A code of the authenticator; empty where a person gives none.
-pub(crate) fn totp_code(args: &Args, question: &str, io: &mut Io) -> Result<String, Failure> {
+/// A code of the authenticator; with `may_decline`, empty where a person gives none.
+pub(crate) fn totp_code(
+    args: &Args,
+    question: &str,
+    may_decline: bool,
+    io: &mut Io,
+) -> Result<String, Failure> {
+    let may_be = |code: &str| code.len() == CODE_DIGITS || may_decline && code.is_empty();
     let hint =
         "give the code with `--otp CODE` or `--totp-secret-file FILE`; a passkey with `--passkey`";
     code(
         args.otp.as_deref(),
         args.otp_source.source(),
         question,
+        may_be,
         hint,
         io,
     )
 }
 
+/// A code: as given, or as typed, where only what `may_be` one is taken. Wrong ones are counted by the server.
 fn code(
     given: Option<&str>,
     source: Option<Source>,
     question: &str,
+    may_be: impl Fn(&str) -> bool,
     hint: &str,
     io: &mut Io,
 ) -> Result<String, Failure> {
-    let text = match (given, source) {
-        (Some(code), _) => code.to_owned(),
+    // Apps and e-mails show codes in groups.
+    let joined = |text: &str| text.split_whitespace().collect::<String>();
+    match (given, source) {
+        (Some(code), _) => Ok(joined(code)),
         (None, Some(source)) => {
             let text = source.read("the code", &mut io.input)?;
-            String::from_utf8_lossy(&text).into_owned()
+            Ok(joined(&String::from_utf8_lossy(&text)))
         }
-        (None, None) => terminal(io, question, false, hint)?.to_string(),
-    };
-    // Apps and e-mails show codes in groups.
-    Ok(text.split_whitespace().collect())
+        (None, None) => loop {
+            let code = joined(&terminal(io, question, false, hint)?);
+            if may_be(&code) && code.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Ok(code);
+            }
+            io.ui.say("a code has six digits");
+        },
+    }
 }
 
 /// Asks on the terminal; `hint` says what to do where there is none.
@@ -115,8 +148,10 @@ pub(crate) fn terminal(
         io::ErrorKind::Interrupted => crate::interrupted(),
         io::ErrorKind::UnexpectedEof => Failure::new(Exit::Refused, "nothing was typed"),
         io::ErrorKind::InvalidData => Failure::new(Exit::Refused, "what was typed is no text"),
-        _ => Failure::new(Exit::Usage, "there is no terminal to ask on")
-            .cause(error)
-            .hint(hint),
+        _ => no_terminal().cause(error).hint(hint),
     })
+}
+
+fn no_terminal() -> Failure {
+    Failure::new(Exit::Usage, "there is no terminal to ask on")
 }

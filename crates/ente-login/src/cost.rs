@@ -40,6 +40,21 @@ impl Cost {
         Ok(Self::new(salt, attributes.mem_limit, attributes.ops_limit)?)
     }
 
+    /// What is to be said where so little memory is free.
+    fn shortage(&self, free_bytes: u64, email: &str) -> Option<Failure> {
+        (free_bytes < self.memory_bytes).then(|| {
+            let (memory, free) = (human_bytes(self.memory_bytes), human_bytes(free_bytes));
+            let cause = format!(
+                "the password of `{email}` takes {memory} for some seconds, and {free} are free"
+            );
+            let hint =
+                "if the system stops this run, sign in on another machine and copy the credentials";
+            Failure::new(Exit::Failed, "memory is short")
+                .cause(cause)
+                .hint(hint)
+        })
+    }
+
     /// Derives the KEK, which takes the memory and some seconds.
     pub(crate) fn derive(
         &self,
@@ -48,15 +63,8 @@ impl Cost {
         io: &mut Io,
     ) -> Result<Kek, Failure> {
         let memory = human_bytes(self.memory_bytes);
-        if let Some(free) = available_memory().filter(|free| *free < self.memory_bytes) {
-            io.ui.warning(
-                &Failure::new(Exit::Failed, "memory is short")
-                    .cause(format!(
-                        "the password of `{email}` takes {memory} for some seconds, and {} are free",
-                        human_bytes(free)
-                    ))
-                    .hint("if the system stops this run, sign in on another machine and copy the credentials"),
-            );
+        if let Some(warning) = available_memory().and_then(|free| self.shortage(free, email)) {
+            io.ui.warning(&warning);
         }
         let _shown = io.ui.busy(&format!(
             "working out the keys ({memory}, {} passes)",
@@ -116,4 +124,27 @@ fn available_memory() -> Option<u64> {
     let container = number("/sys/fs/cgroup/memory.max")
         .map(|limit| limit.saturating_sub(number("/sys/fs/cgroup/memory.current").unwrap_or(0)));
     system.into_iter().chain(container).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_of_memory_is_told_with_what_is_needed_and_what_is_there() {
+        let cost = Cost::new(vec![0; 16], 1 << 30, 4).unwrap();
+        assert_eq!(cost.shortage(1 << 30, "a@b"), None);
+        let said = cost.shortage(512 << 20, "a@b").unwrap();
+        assert_eq!(
+            said.cause.as_deref(),
+            Some("the password of `a@b` takes 1.00 GiB for some seconds, and 512.00 MiB are free")
+        );
+        assert!(said.hint.unwrap().contains("on another machine"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_system_says_what_is_free() {
+        assert!(available_memory().is_some_and(|free| free > 0));
+    }
 }

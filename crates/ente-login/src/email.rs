@@ -10,6 +10,9 @@ use crate::sign_in::{SignIn, Step, TRIES, no_keys, refusal, refused};
 pub(crate) async fn prove(sign_in: &mut SignIn<'_>) -> Result<Step, Failure> {
     let (args, email) = (sign_in.args, sign_in.email);
     let given = args.email_code.as_deref();
+    if !sign_in.at_hand.is_enough() {
+        ask::expect_terminal(sign_in.io)?;
+    }
     if given.is_none() {
         send(sign_in).await?;
     }
@@ -34,10 +37,16 @@ pub(crate) async fn prove(sign_in: &mut SignIn<'_>) -> Result<Step, Failure> {
                 tries += 1;
             }
             ErrorKind::Gone => {
-                let failure = refused(email).cause("the code was used before or has expired");
-                if given.is_some() || is_renewed {
-                    return Err(failure
+                if given.is_some() {
+                    return Err(refused(email)
+                        .cause("the code was used before or has expired")
                         .hint("run the same command without `--email-code`: another one is sent"));
+                }
+                // For an address that it does not know, the server may say that it sent one.
+                let failure =
+                    refused(email).cause("the code was used before, has expired or was never sent");
+                if is_renewed {
+                    return Err(failure.hint("check the address, then run the same command again"));
                 }
                 sign_in
                     .io
@@ -46,10 +55,10 @@ pub(crate) async fn prove(sign_in: &mut SignIn<'_>) -> Result<Step, Failure> {
                 send(sign_in).await?;
                 is_renewed = true;
             }
-            ErrorKind::TooManyRequests => {
+            ErrorKind::TooManyRequests if !error.is_too_fast() => {
                 return Err(refused(email)
                     .cause("there were too many wrong codes")
-                    .hint("wait a minute; after twenty wrong codes, an hour"));
+                    .hint("wait an hour, then run the same command again"));
             }
             ErrorKind::Forbidden if error.code().is_empty() => return Err(unknown(email)),
             _ => return Err(refusal(email, error)),
@@ -62,7 +71,7 @@ async fn send(sign_in: &mut SignIn<'_>) -> Result<(), Failure> {
     let refused_to_send = |error: ApiError| match (error.kind, error.code()) {
         (ErrorKind::NotFound, "USER_SIGNUP_INCOMPLETE") => no_keys(email),
         (ErrorKind::NotFound, _) => unknown(email),
-        (ErrorKind::TooManyRequests, _) => refused(email)
+        (ErrorKind::TooManyRequests, _) if !error.is_too_fast() => refused(email)
             .cause("too many codes were asked for")
             .hint("wait some minutes, or use a code that came: `--email-code CODE`"),
         _ => refusal(email, error),

@@ -115,8 +115,8 @@ pub struct Args {
     #[arg(long, help_heading = "Codes")]
     passkey: bool,
 
-    /// Seal what is saved: with a new passphrase that each tool asks for, or with a key in the system's store
-    /// [default: as before, or none]
+    /// Sign in anew and seal what is saved: with a new passphrase that each tool asks for, or with a key in the system's
+    /// store [default: as before, or none]
     #[arg(
         long,
         value_enum,
@@ -140,10 +140,6 @@ pub struct Args {
         help_heading = "Connection"
     )]
     endpoint: Option<Endpoint>,
-
-    /// Speak plain `http` to a server on another machine, readable by everybody on the way
-    #[arg(long, help_heading = "Connection")]
-    insecure_http: bool,
 
     #[command(flatten)]
     connection: Connection,
@@ -169,7 +165,8 @@ struct Action {
     #[arg(long, help_heading = "Saved credentials")]
     check: bool,
 
-    /// End the session and remove the credentials from this machine
+    /// End the session and remove the credentials from this machine; machines that were given the token by `--export-token`
+    /// are signed out too
     #[arg(long, help_heading = "Saved credentials")]
     logout: bool,
 
@@ -232,17 +229,17 @@ impl Tool for Args {
         if action.status {
             saved::status(&keystore, io)
         } else if let Some(name) = &action.default {
-            saved::make_default(&keystore, name, io)
+            saved::make_default(&keystore, self.select(Some(name)), io)
         } else if action.check {
-            saved::check(&keystore, self.select(), &self.connection, io)
+            saved::check(&keystore, self.select(self.name()), &self.connection, io)
         } else if action.logout {
-            saved::logout(&keystore, self.select(), &self.connection, io)
+            saved::logout(&keystore, self.select(self.name()), &self.connection, io)
         } else if let Some(file) = &action.export_token {
-            saved::export(&keystore, self.select(), Half::Token, file, io)
+            saved::export(&keystore, self.select(self.name()), Half::Token, file, io)
         } else if let Some(file) = &action.export_keys {
-            saved::export(&keystore, self.select(), Half::Keys, file, io)
+            saved::export(&keystore, self.select(self.name()), Half::Keys, file, io)
         } else if let Some(file) = &action.import {
-            saved::import(&keystore, file, io)
+            saved::import(&keystore, file, &self.connection, io)
         } else if let Some(dir) = &action.offline {
             self.sign_in_offline(&keystore, dir, io)
         } else {
@@ -252,10 +249,21 @@ impl Tool for Args {
 }
 
 impl Args {
-    fn select(&self) -> Select<'_> {
-        match &self.email {
-            Some(email) => Select::Named(email),
-            None => self.keystore.select(),
+    /// The account that is named, by whichever option.
+    fn name(&self) -> Option<&str> {
+        match (&self.email, self.keystore.select()) {
+            (Some(email), _) => Some(email),
+            (None, Select::Named(name)) => Some(name),
+            (None, _) => None,
+        }
+    }
+
+    /// The account of this name, of the server and app that are asked for.
+    fn select<'a>(&'a self, name: Option<&'a str>) -> Select<'a> {
+        Select::Within {
+            name,
+            endpoint: self.endpoint.as_ref().map(Endpoint::as_str),
+            app: self.app.map(App::as_str),
         }
     }
 
@@ -263,16 +271,13 @@ impl Args {
     fn sign_in(&self, keystore: &Keystore, io: &mut Io) -> Result<Exit, Failure> {
         let target = self.target(keystore)?;
         let endpoint = &target.endpoint;
-        if endpoint.is_plain_http() && !endpoint.is_loopback() && !self.insecure_http {
-            return Err(
-                Failure::new(Exit::Usage, format!("`{endpoint}` is plain http"))
-                    .cause("everybody on the way could read the session and use it")
-                    .hint("use `https`, or `--insecure-http` in a network that you trust"),
-            );
+        let client = Client::new(endpoint.clone(), target.app, &self.connection)?;
+        if self.seal.is_some() && target.saved.is_some() {
+            let text = "signing in anew; what is saved then replaces what was saved before";
+            io.ui.note(text);
         }
         // A passphrase that cannot be had is better noticed before a code is spent.
         keystore.prepare(target.saved.as_ref())?;
-        let client = Client::new(endpoint.clone(), target.app, &self.connection)?;
         let interrupt = io.interrupt.clone();
         let work = sign_in::sign_in(self, client, &target, io);
         let signed_in = block_on(&interrupt, work)?;
@@ -291,30 +296,42 @@ impl Args {
 
     /// Where to sign in and as whom: as the command line says, and else as before.
     fn target(&self, keystore: &Keystore) -> Result<Target, Failure> {
-        let saved = match (keystore.find(self.select()), &self.email) {
-            (Ok(entry), _) => Some(entry),
+        let anywhere = self.name().map_or(Select::Default, Select::Named);
+        let found = match keystore.find(self.select(self.name())) {
+            // Not for this server or app yet; what was not said is as elsewhere.
+            Err(KeystoreError::Unknown(_)) => keystore.find(anywhere),
+            found => found,
+        };
+        let like = match (found, &self.email) {
+            (Ok(entry), _) => Some(entry.account),
             (Err(KeystoreError::Empty | KeystoreError::Unknown(_)), Some(_)) => None,
             // The address is in use on several servers: all that would tell them apart was said.
             (Err(KeystoreError::Several(_)), Some(_)) if self.endpoint.is_some() => None,
             (Err(error), _) => return Err(error.into()),
         };
-        let before = saved.as_ref().map(|saved| &saved.account);
-        let email = self.email.as_ref().or(before.map(|before| &before.email));
+        let like = like.as_ref();
+        let email = like.map(|like| &like.email).or(self.email.as_ref());
+        let email = email.map_or_else(String::new, |email| email.trim().to_lowercase());
+        let endpoint = match (&self.endpoint, like) {
+            (Some(endpoint), _) => endpoint.clone(),
+            (None, Some(like)) => saved::endpoint(like)?,
+            (None, None) => Endpoint::production(),
+        };
+        let app = match (self.app, like) {
+            (Some(app), _) => app,
+            (None, Some(like)) => App::of(like)?,
+            (None, None) => App::Photos,
+        };
+        let saved = keystore.find(Select::Within {
+            name: Some(&email),
+            endpoint: Some(endpoint.as_str()),
+            app: Some(app.as_str()),
+        });
         Ok(Target {
-            email: email
-                .map(|email| email.trim().to_lowercase())
-                .unwrap_or_default(),
-            endpoint: match (&self.endpoint, before) {
-                (Some(endpoint), _) => endpoint.clone(),
-                (None, Some(before)) => saved::endpoint(before)?,
-                (None, None) => Endpoint::production(),
-            },
-            app: match (self.app, before) {
-                (Some(app), _) => app,
-                (None, Some(before)) => App::of(before)?,
-                (None, None) => App::Photos,
-            },
-            saved,
+            saved: saved.ok(),
+            email,
+            endpoint,
+            app,
         })
     }
 
@@ -339,7 +356,16 @@ impl Args {
         let saved = keystore.find(Select::Account(&about.account)).ok();
         keystore.prepare(saved.as_ref())?;
         let recovery_key = ask::recovery_key(self, email, io)?;
-        let keys = sign_in::open_keys(self, email, None, recovery_key.as_ref(), &attributes, io)?;
+        let password = match recovery_key {
+            Some(_) => None,
+            None => ask::given_password(self, io)?,
+        };
+        let at_hand = sign_in::AtHand {
+            password,
+            recovery_key,
+            ..Default::default()
+        };
+        let keys = sign_in::open_keys(self, email, at_hand, &attributes, io)?;
         save_keys(keystore, &about.account, &keys)?;
         io.ui.note(&format!(
             "the keys of {email} are saved; `ente-decrypt` can use them"

@@ -31,10 +31,11 @@ pub(crate) async fn prove(
     let mut is_renewed = false;
     let mut tries = 1;
     loop {
-        let kek = match sign_in.kek.take() {
-            Some(kek) => kek,
-            None => {
-                let password = ask::password(sign_in.args, email, sign_in.io)?;
+        let kek = match (sign_in.at_hand.kek.take(), sign_in.at_hand.password.take()) {
+            (Some(kek), _) => kek,
+            (None, Some(password)) => cost.derive(password, email, sign_in.io)?,
+            (None, None) => {
+                let password = ask::password(email, sign_in.io)?;
                 cost.derive(password, email, sign_in.io)?
             }
         };
@@ -44,7 +45,7 @@ pub(crate) async fn prove(
             None => match sign_in.client.srp_create(user, srp.public()).await {
                 Ok(session) => session,
                 Err(error) if error.code() == "EMAIL_MFA_ENABLED" => {
-                    sign_in.kek = Some(kek);
+                    sign_in.at_hand.kek = Some(kek);
                     return Ok(Step::EmailCode);
                 }
                 Err(error) if error.code() == "TOO_MANY_UNVERIFIED_SESSIONS" => {
@@ -66,7 +67,7 @@ pub(crate) async fn prove(
                 proof
                     .verify(&server_proof(&answer))
                     .map_err(|error| impostor(email, error))?;
-                sign_in.kek = Some(kek);
+                sign_in.at_hand.kek = Some(kek);
                 return Ok(Step::Follow(answer.into()));
             }
             Err(error) if error.kind == ErrorKind::Unauthorized => {
@@ -84,7 +85,7 @@ pub(crate) async fn prove(
             Err(error)
                 if error.kind == ErrorKind::Gone && !error.code().is_empty() && !is_renewed =>
             {
-                sign_in.kek = Some(kek);
+                sign_in.at_hand.kek = Some(kek);
                 is_renewed = true;
             }
             Err(error) if error.kind == ErrorKind::Gone && error.code().is_empty() => {

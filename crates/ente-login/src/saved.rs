@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::path::Path;
 
-use ente_common::api::{App, Client, Connection, Endpoint, ErrorKind, session_ended};
+use ente_common::api::{
+    App, Client, Connection, ConnectionError, Endpoint, ErrorKind, session_ended,
+};
 use ente_common::cli::{Io, output_failure};
 use ente_common::disk;
 use ente_common::exit::{Exit, Failure};
@@ -14,22 +16,21 @@ use ente_common::ui::clean;
 
 /// Prints one line per account, without asking any server.
 pub(crate) fn status(keystore: &Keystore, io: &mut Io) -> Result<Exit, Failure> {
-    let accounts = keystore.accounts()?;
+    let (accounts, mut unreadable) = keystore.survey()?;
     if accounts.is_empty() {
-        return Err(KeystoreError::Empty.into());
+        return Err(unreadable.pop().unwrap_or(KeystoreError::Empty).into());
     }
     let mut text = String::new();
     for entry in accounts {
         let account = &entry.account;
-        let held = match (entry.has_token, entry.has_keys) {
-            (true, true) => "token and keys",
-            (true, false) => "token only",
-            (false, _) => "keys only",
-        };
-        let seal = match entry.seal {
-            Seal::None => "",
-            Seal::Passphrase => ", sealed by a passphrase",
-            Seal::Keyring => ", sealed by the system's key store",
+        let held = match (entry.token, entry.keys) {
+            (Some(token), Some(keys)) if token != keys => {
+                let by = |seal| sealed(seal).strip_prefix(", ").unwrap_or("not sealed");
+                format!("token ({}) and keys ({})", by(token), by(keys))
+            }
+            (Some(_), Some(keys)) => format!("token and keys{}", sealed(keys)),
+            (Some(token), None) => format!("token only{}", sealed(token)),
+            (None, keys) => format!("keys only{}", keys.map_or("", sealed)),
         };
         let app = match account.app.as_str() {
             "photos" => String::new(),
@@ -40,7 +41,7 @@ pub(crate) fn status(keystore: &Keystore, io: &mut Io) -> Result<Exit, Failure> 
         // Writing to a `String` cannot fail.
         let _ = writeln!(
             text,
-            "{} (user {} at {}{app}): {held}{seal}{mark}, in {}",
+            "{} (user {} at {}{app}): {held}{mark}, in {}",
             clean(&account.email),
             account.user_id,
             clean(&account.endpoint),
@@ -48,7 +49,21 @@ pub(crate) fn status(keystore: &Keystore, io: &mut Io) -> Result<Exit, Failure> 
         );
     }
     print(io, text.as_bytes())?;
-    Ok(Exit::Done)
+    let mut exit = Exit::Done;
+    for error in unreadable {
+        let failure = Failure::from(error);
+        exit = failure.exit;
+        io.ui.warning(&failure);
+    }
+    Ok(exit)
+}
+
+fn sealed(seal: Seal) -> &'static str {
+    match seal {
+        Seal::None => "",
+        Seal::Passphrase => ", sealed by a passphrase",
+        Seal::Keyring => ", sealed by the system's key store",
+    }
 }
 
 fn print(io: &mut Io, text: &[u8]) -> Result<(), Failure> {
@@ -139,14 +154,27 @@ pub(crate) fn export(
 }
 
 /// Saves what [`export`] wrote on another machine.
-pub(crate) fn import(keystore: &Keystore, file: &Path, io: &mut Io) -> Result<Exit, Failure> {
+pub(crate) fn import(
+    keystore: &Keystore,
+    file: &Path,
+    connection: &Connection,
+    io: &mut Io,
+) -> Result<Exit, Failure> {
+    // What cannot be used is better refused here than at night.
+    let allowed = |account: &Account| {
+        let endpoint = endpoint(account)?;
+        match connection.allows(&endpoint) {
+            true => Ok(()),
+            false => Err(ConnectionError::PlainHttp(endpoint).into()),
+        }
+    };
     let (name, imported) = if file.as_os_str() == "-" {
         let name = Path::new("standard input");
-        (name, keystore.import(&mut io.input, name))
+        (name, keystore.import(&mut io.input, name, allowed))
     } else {
         let opened = File::open(file)
             .map_err(|error| Failure::disk(format!("cannot read `{}`", file.display()), &error))?;
-        (file, keystore.import(opened, file))
+        (file, keystore.import(opened, file, allowed))
     };
     let (account, half) = imported.map_err(|error| match error {
         KeystoreError::Damaged(path) if path == name => {
@@ -166,8 +194,12 @@ pub(crate) fn import(keystore: &Keystore, file: &Path, io: &mut Io) -> Result<Ex
 }
 
 /// Makes an account the one that is used where none is named.
-pub(crate) fn make_default(keystore: &Keystore, name: &str, io: &Io) -> Result<Exit, Failure> {
-    let entry = keystore.find(Select::Named(name))?;
+pub(crate) fn make_default(
+    keystore: &Keystore,
+    select: Select<'_>,
+    io: &Io,
+) -> Result<Exit, Failure> {
+    let entry = keystore.find(select)?;
     keystore.set_default(&entry)?;
     io.ui
         .note(&format!("{} is the default now", entry.account.email));
@@ -175,7 +207,7 @@ pub(crate) fn make_default(keystore: &Keystore, name: &str, io: &Io) -> Result<E
 }
 
 /// Ends the session on the server and removes the account's credentials from this machine; the
-/// second also where the first is not possible.
+/// second also where the first is not possible, but not where the person changed their mind or has to agree first.
 pub(crate) fn logout(
     keystore: &Keystore,
     select: Select<'_>,
@@ -183,11 +215,18 @@ pub(crate) fn logout(
     io: &Io,
 ) -> Result<Exit, Failure> {
     let entry = keystore.find(select)?;
-    let ended = match entry.has_token {
-        true => end_session(keystore, &entry.folder, connection, io),
-        false => Ok(()),
+    let ended = match entry.token {
+        Some(_) => end_session(keystore, &entry.folder, connection, io),
+        None => Ok(()),
     };
-    keystore.remove(&entry)?;
+    match &ended {
+        Err(failure) if failure.exit == Exit::Interrupted => {
+            let what = "interrupted; the credentials are still here";
+            return Err(Failure::new(Exit::Interrupted, what));
+        }
+        Err(failure) if failure.exit == Exit::Usage => return Err(failure.clone()),
+        _ => keystore.remove(&entry)?,
+    }
     match ended {
         Ok(()) => {
             io.ui

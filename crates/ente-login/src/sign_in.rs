@@ -9,6 +9,7 @@ use ente_common::crypto::{Kek, RecoveryKey};
 use ente_common::exit::{Exit, Failure};
 use ente_common::token::Token;
 use ente_common::wire::KeyAttributes;
+use zeroize::Zeroizing;
 
 use crate::unlock::{self, Keys, UnlockError};
 use crate::{Args, Target, ask, cost, email, passkey, password, totp};
@@ -45,10 +46,27 @@ pub(crate) struct SignIn<'a> {
     pub(crate) email: &'a str,
     pub(crate) app: App,
     pub(crate) io: &'a mut Io,
-    /// From a password that was typed already.
+    pub(crate) at_hand: AtHand,
+    /// Makes the authenticator's codes.
+    pub(crate) totp: Option<totp::Generator>,
+}
+
+/// What opens the keys, as far as nobody has to be asked for it any more.
+#[derive(Default)]
+pub(crate) struct AtHand {
+    /// As given, not typed.
+    pub(crate) password: Option<Zeroizing<Vec<u8>>>,
+    /// From a password that was typed or given.
     pub(crate) kek: Option<Kek>,
     /// In place of the password.
     pub(crate) recovery_key: Option<RecoveryKey>,
+}
+
+impl AtHand {
+    /// Nobody is to be asked.
+    pub(crate) fn is_enough(&self) -> bool {
+        self.password.is_some() || self.kek.is_some() || self.recovery_key.is_some()
+    }
 }
 
 /// Signs in; afterwards the session exists on the server, and nothing is saved yet.
@@ -59,16 +77,26 @@ pub(crate) async fn sign_in(
     io: &mut Io,
 ) -> Result<SignedIn, Failure> {
     let email = &target.email;
-    // Read now: a code must not be spent on a password that cannot be read.
+    // Read now: a code must not be spent before it is known that the rest can be read.
     let recovery_key = ask::recovery_key(args, email, io)?;
+    let password = match recovery_key {
+        Some(_) => None,
+        None => ask::given_password(args, io)?,
+    };
+    let secret_file = args.totp_secret_file.as_deref();
+    let totp = secret_file.map(totp::Generator::load).transpose()?;
     let mut sign_in = SignIn {
         args,
         client,
         email,
         app: target.app,
         io,
-        kek: None,
-        recovery_key,
+        at_hand: AtHand {
+            password,
+            recovery_key,
+            kek: None,
+        },
+        totp,
     };
     let mut step = Step::Start;
     let mut starts = 0;
@@ -93,6 +121,12 @@ pub(crate) async fn sign_in(
                         return sign_in.open(user_id, &attributes, &token).await;
                     }
                     Next::NoKeys => return Err(no_keys(email)),
+                    Next::Nonsense => {
+                        let what = "the server's answer makes no sense";
+                        return Err(Failure::new(Exit::Failed, what)
+                            .cause("it holds keys and no token, or a token and no keys")
+                            .hint("check that the address is that of an Ente API server"));
+                    }
                 }
             }
         };
@@ -103,7 +137,7 @@ impl SignIn<'_> {
     /// Asks how the account signs in. The recovery key opens the keys, but proves nothing to the server: that takes an
     /// e-mail.
     async fn start(&mut self) -> Result<Step, Failure> {
-        if self.recovery_key.is_some() {
+        if self.at_hand.recovery_key.is_some() {
             return Ok(Step::EmailCode);
         }
         match self.client.srp_attributes(self.email).await {
@@ -122,18 +156,24 @@ impl SignIn<'_> {
         attributes: &KeyAttributes,
         encrypted_token: &str,
     ) -> Result<SignedIn, Failure> {
-        let keys = open_keys(
-            self.args,
-            self.email,
-            self.kek.take(),
-            self.recovery_key.as_ref(),
-            attributes,
-            self.io,
-        )?;
+        let at_hand = std::mem::take(&mut self.at_hand);
+        let keys = open_keys(self.args, self.email, at_hand, attributes, self.io)?;
         let token = unlock::open_token(&keys.key_pair, encrypted_token)
             .map_err(|error| unlock_failure(self.email, error))?;
-        // A token that the server does not take is better noticed now than at night.
-        self.client.with_token(token.clone()).session().await?;
+        // A token that the server does not take is better noticed now than at night. A server that cannot say takes nothing
+        // from a sign-in that may have cost a code.
+        match self.client.with_token(token.clone()).session().await {
+            Err(error) if error.kind == ErrorKind::Unauthorized => return Err(error.into()),
+            Err(error) => self.io.ui.warning(
+                &Failure::new(
+                    Exit::Problems,
+                    "the server could not confirm the new session just now",
+                )
+                .cause(&error)
+                .hint("the credentials are saved; see with `ente-login --check` later"),
+            ),
+            Ok(_) => {}
+        }
         Ok(SignedIn {
             user_id,
             token,
@@ -146,22 +186,26 @@ impl SignIn<'_> {
 pub(crate) fn open_keys(
     args: &Args,
     email: &str,
-    kek: Option<Kek>,
-    recovery_key: Option<&RecoveryKey>,
+    at_hand: AtHand,
     attributes: &KeyAttributes,
     io: &mut Io,
 ) -> Result<Keys, Failure> {
     let failed = |error| unlock_failure(email, error);
-    if let Some(key) = recovery_key {
+    if let Some(key) = &at_hand.recovery_key {
         return unlock::with_recovery_key(key, attributes).map_err(failed);
     }
-    if let Some(kek) = kek {
+    if let Some(kek) = at_hand.kek {
         return unlock::with_kek(&kek, attributes).map_err(failed);
     }
     let cost = cost::Cost::of(attributes).map_err(failed)?;
+    let mut given = at_hand.password;
     let mut tries = 1;
     loop {
-        let kek = cost.derive(ask::password(args, email, io)?, email, io)?;
+        let password = match given.take() {
+            Some(password) => password,
+            None => ask::password(email, io)?,
+        };
+        let kek = cost.derive(password, email, io)?;
         match unlock::with_kek(&kek, attributes) {
             Err(error @ UnlockError::WrongPassword) if ask::may_mistype(args, tries) => {
                 io.ui.warning(&unlock_failure(email, error));

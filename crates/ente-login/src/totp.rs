@@ -17,7 +17,7 @@ const STEP_S: i64 = 30;
 /// Passes the second factor with a code.
 pub(crate) async fn pass(sign_in: &mut SignIn<'_>, session: &str) -> Result<Step, Failure> {
     let question = format!("code of the authenticator for {}: ", sign_in.email);
-    match code_step(sign_in, session, &question).await? {
+    match code_step(sign_in, session, &question, false).await? {
         Some(step) => Ok(step),
         None => Err(Failure::new(Exit::Refused, "the code is empty")),
     }
@@ -36,7 +36,7 @@ pub(crate) async fn pass_or(
         "code of the authenticator for {}, or Enter for the passkey: ",
         sign_in.email
     );
-    match code_step(sign_in, session, &question).await? {
+    match code_step(sign_in, session, &question, true).await? {
         Some(step) => Ok(step),
         None => passkey::pass(sign_in, passkey).await,
     }
@@ -47,19 +47,15 @@ async fn code_step(
     sign_in: &mut SignIn<'_>,
     session: &str,
     question: &str,
+    may_decline: bool,
 ) -> Result<Option<Step>, Failure> {
     let (args, email) = (sign_in.args, sign_in.email);
-    let generator = args
-        .totp_secret_file
-        .as_deref()
-        .map(Generator::load)
-        .transpose()?;
     let mut now_s = (sign_in.io.clock)() / 1_000_000;
     let mut tries = 1;
     loop {
-        let code = match &generator {
+        let code = match &sign_in.totp {
             Some(generator) => generator.code(now_s),
-            None => ask::totp_code(args, question, sign_in.io)?,
+            None => ask::totp_code(args, question, may_decline, sign_in.io)?,
         };
         if code.is_empty() {
             return Ok(None);
@@ -74,9 +70,9 @@ async fn code_step(
                     .cause("the code is wrong or was used before")
                     .hint("wait for the authenticator's next code, then try again");
                 let is_given = args.otp.is_some() || args.otp_source.source().is_some();
-                if generator.is_none() && !is_given && tries < TRIES {
+                if sign_in.totp.is_none() && !is_given && tries < TRIES {
                     sign_in.io.ui.warning(&failure);
-                } else if generator.is_some() && tries == 1 {
+                } else if sign_in.totp.is_some() && tries == 1 {
                     // A code works once, so a second sign-in within its half minute needs the next one.
                     let wait_us = (now_s / STEP_S + 1) * STEP_S * 1_000_000 - (sign_in.io.clock)();
                     let wait = Duration::from_micros(wait_us.max(0).unsigned_abs());
@@ -99,10 +95,10 @@ async fn code_step(
                     .note("that took too long for the server; starting again");
                 return Ok(Some(Step::Start));
             }
-            ErrorKind::TooManyRequests => {
+            ErrorKind::TooManyRequests if !error.is_too_fast() => {
                 return Err(refused(email)
                     .cause("there were too many wrong codes")
-                    .hint("wait a minute, then run the same command again"));
+                    .hint("run the same command again, with the authenticator's next code"));
             }
             _ => return Err(refusal(email, error)),
         }
@@ -110,11 +106,11 @@ async fn code_step(
 }
 
 /// Makes codes as an authenticator does.
-struct Generator(Totp);
+pub(crate) struct Generator(Totp);
 
 impl Generator {
     /// Reads the secret as the apps show it, in base32, or as the `otpauth://` address in their QR code.
-    fn load(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
         let text = secret::from_file("the authenticator's secret", path)?;
         let parsed = std::str::from_utf8(&text).ok().and_then(parse);
         parsed.map(Self).ok_or_else(|| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ente_common::api::{App, Client, Connection, Endpoint};
 use ente_common::cli::Io;
-use ente_common::exit::{Exit, Failure, chain};
+use ente_common::exit::{Exit, Failure};
 use ente_common::keystore::{KeystoreError, Select};
 use ente_common::manifest::{Account, Export};
 use ente_common::record::Begin;
@@ -51,11 +51,8 @@ impl Session {
         })?;
         let app = App::of(&saved.account)?;
         let client = |connection: &Connection| {
-            Client::new(endpoint.clone(), app, connection)
-                .map(|client| client.with_token(saved.token.clone()))
-                .map_err(|error| {
-                    Failure::new(Exit::Failed, "cannot set up the connection").cause(chain(&error))
-                })
+            let client = Client::new(endpoint.clone(), app, connection)?;
+            Ok::<_, Failure>(client.with_token(saved.token.clone()))
         };
         let once = Connection {
             retries: 0,

@@ -43,9 +43,13 @@ fn a_name_that_no_longer_resolves_is_told_in_a_word() {
         }
     };
     rename(scene.museum.api_url(), &gone);
-    let mut command = scene
-        .machine
-        .command(&["ente-pull", "--retries", "0", scene.machine.dir()]);
+    let mut command = scene.machine.command(&[
+        "ente-pull",
+        "--insecure-http",
+        "--retries",
+        "0",
+        scene.machine.dir(),
+    ]);
     let output = command
         .env("RES_OPTIONS", "timeout:1 attempts:1")
         .output()

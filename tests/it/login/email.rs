@@ -52,7 +52,8 @@ fn wrong_codes_and_passwords_are_asked_for_again() {
     let machine = machine();
     let mut terminal = at_terminal(&machine, &museum, &[]);
     let code = newest_code(&mut terminal, &museum);
-    terminal.type_line("nonsense");
+    let wrong = if code == "000000" { "000001" } else { "000000" };
+    terminal.type_line(wrong);
     terminal.wait_for("the code from the e-mail is wrong");
     newest_code(&mut terminal, &museum);
     terminal.type_line(&code);
@@ -63,6 +64,55 @@ fn wrong_codes_and_passwords_are_asked_for_again() {
     assert_eq!(museum.mailbox(ADA).len(), 1, "one e-mail is enough");
     assert_eq!(calls(&museum, "/verify-email"), 2);
     assert_signed_in(&machine, &museum);
+}
+
+#[test]
+fn what_cannot_be_a_code_is_asked_for_again_and_not_sent() {
+    let museum = ada(|account| account.email_mfa = true);
+    let machine = machine();
+    let mut terminal = at_terminal(&machine, &museum, &[]);
+    for typed in ["", "  ", "nonsense", "12345", "1234567"] {
+        newest_code(&mut terminal, &museum);
+        terminal.type_line(typed);
+        terminal.wait_for("a code has six digits");
+    }
+    let code = newest_code(&mut terminal, &museum);
+    terminal.type_line(&code);
+    terminal.wait_for("password of ").type_line(ADAS_PASSWORD);
+    let _ = terminal.end().expect(0);
+    assert_eq!(calls(&museum, "/verify-email"), 1);
+    assert_signed_in(&machine, &museum);
+}
+
+#[test]
+fn a_code_that_was_never_sent_leads_to_the_address() {
+    let options = Options {
+        invents_attributes: true,
+        ..Options::default()
+    };
+    let museum = ada_with(options, |_| {});
+    let machine = machine();
+    let key = "22".repeat(32);
+    let command = format!("echo {key}");
+    let mut terminal = machine.at_terminal(&[
+        "ente-login",
+        "--endpoint",
+        museum.api_url(),
+        "--recovery-key-command",
+        &command,
+        "eve@example.org",
+    ]);
+    for _ in 0..2 {
+        let question = "code from the e-mail to eve@example.org: ";
+        terminal.wait_for(question).type_line("123456");
+        terminal.wait_for("used before, has expired or was never sent");
+    }
+    let outcome = terminal.end().expect(12);
+    assert!(
+        outcome.stderr.contains("hint: check the address"),
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]
@@ -122,7 +172,14 @@ fn addresses_without_an_account_or_without_keys_come_to_a_clear_end() {
         (ADA, "the account has no keys"),
         ("eve@example.org", "there is no account with this address"),
     ] {
-        let line = ["ente-login", "--endpoint", museum.api_url(), address];
+        let line = [
+            "ente-login",
+            "--endpoint",
+            museum.api_url(),
+            "--password-command",
+            "echo 'correct horse'",
+            address,
+        ];
         let outcome = machine().run(&line).expect(12);
         assert!(outcome.stderr.contains(cause), "{}", outcome.stderr);
     }
@@ -141,6 +198,8 @@ fn each_refusal_of_a_code_has_its_cause() {
             Fault::Status(429),
             "there were too many wrong codes",
         ),
+        ("/users/ott", too_fast(), "there were too many calls"),
+        ("/verify-email", too_fast(), "there were too many calls"),
         (
             "/verify-email",
             Fault::Status(403),
@@ -154,7 +213,12 @@ fn each_refusal_of_a_code_has_its_cause() {
     ] {
         let museum = ada(|account| account.email_mfa = true);
         museum.inject(Match::api().path(path), fault, None);
-        let codes = ["--email-code-command", "echo 123456"];
+        let codes = [
+            "--email-code-command",
+            "echo 123456",
+            "--password-command",
+            "echo 'correct horse'",
+        ];
         let outcome = machine().run(&line(&museum, &codes)).expect(12);
         assert!(
             outcome.stderr.contains(&format!("cause: {cause}\n")),

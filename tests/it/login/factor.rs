@@ -35,6 +35,12 @@ fn a_wrong_code_is_asked_for_again() {
     terminal
         .wait_for("code of the authenticator for ada@example.org: ")
         .type_line("12345");
+    terminal.wait_for("a code has six digits");
+    let code = totp_code(&museum);
+    let wrong = if code == "000000" { "000001" } else { "000000" };
+    terminal
+        .wait_for("code of the authenticator")
+        .type_line(wrong);
     terminal.wait_for("the code is wrong or was used before");
     let code = totp_code(&museum);
     terminal
@@ -42,6 +48,7 @@ fn a_wrong_code_is_asked_for_again() {
         .type_line(&code);
     let _ = terminal.end().expect(0);
     assert_eq!(calls(&museum, "/srp/create-session"), 1);
+    assert_eq!(calls(&museum, "/two-factor/verify"), 2);
     assert_signed_in(&machine, &museum);
 }
 
@@ -69,22 +76,20 @@ fn a_code_that_comes_too_late_starts_again_without_the_password() {
 
 #[test]
 fn ten_wrong_codes_close_the_session() {
-    let museum = ada(|account| account.totp_enabled = true);
-    museum.inject(
-        Match::api().path("/two-factor/verify"),
-        Fault::Status(429),
-        None,
-    );
-    let arguments = ["--password-file", "-", "--otp", "123456"];
-    let outcome = machine()
-        .run_with(&line(&museum, &arguments), ADAS_PASSWORD)
-        .expect(12);
-    assert!(
-        outcome
-            .stderr
-            .contains("cause: there were too many wrong codes")
-    );
-    assert_eq!(calls(&museum, "/two-factor/verify"), 1);
+    for (fault, cause) in [
+        (Fault::Status(429), "there were too many wrong codes"),
+        (too_fast(), "there were too many calls"),
+    ] {
+        let museum = ada(|account| account.totp_enabled = true);
+        museum.inject(Match::api().path("/two-factor/verify"), fault, None);
+        let arguments = ["--password-file", "-", "--otp", "123456"];
+        let outcome = machine()
+            .run_with(&line(&museum, &arguments), ADAS_PASSWORD)
+            .expect(12);
+        let said = format!("cause: {cause}\n");
+        assert!(outcome.stderr.contains(&said), "{}", outcome.stderr);
+        assert_eq!(calls(&museum, "/two-factor/verify"), 1);
+    }
 }
 
 #[test]
@@ -289,7 +294,10 @@ fn a_passkey_without_a_page_is_no_answer() {
     };
     museum.inject(Match::api().path("/verify-email"), answer, None);
     let outcome = machine()
-        .run(&line(&museum, &["--email-code", "1"]))
+        .run(&line(
+            &museum,
+            &["--email-code", "1", "--password-command", "echo x"],
+        ))
         .expect(1);
     assert!(
         outcome

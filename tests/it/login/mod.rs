@@ -1,8 +1,11 @@
 //! Signing in, and what a server can do to it.
 
+mod choice;
 mod email;
+mod ended;
 mod factor;
 mod saved;
+mod sources;
 mod trust;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -224,6 +227,15 @@ fn typed(status: u16, code: &str) -> Fault {
         status,
         content_type: "application/json",
         body: format!(r#"{{"code":"{code}","message":""}}"#),
+    }
+}
+
+/// Too many calls a minute, as the server words it; a bare 429 is about codes.
+fn too_fast() -> Fault {
+    Fault::Answer {
+        status: 429,
+        content_type: "application/json",
+        body: r#"{"error":"Rate limit breached, try later"}"#.to_owned(),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Servers that mean harm, machines that are short of memory, terminals that are not there.
 
-use std::process::Command;
-
+use super::sources::in_shell;
 use super::*;
 
 /// Signs in with the password on standard input.
@@ -117,23 +116,6 @@ fn a_server_behind_a_path_is_used_with_it() {
     );
 }
 
-/// The tool in a shell that has taken something away first.
-fn in_shell(machine: &Machine, first: &str, line: &[&str]) -> Command {
-    let tool = machine.command(line);
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", &format!("{first}; exec \"$@\""), "sh"])
-        .arg(tool.get_program())
-        .args(tool.get_args())
-        .current_dir(machine.home())
-        .env_clear()
-        .envs(
-            tool.get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
-    command
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_that_cannot_be_had_is_told_and_what_to_do() {
@@ -235,21 +217,98 @@ fn a_question_is_left_by_ctrl_c_and_by_the_end_of_input() {
     }
 }
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
-fn a_password_comes_from_a_descriptor() {
+fn the_work_on_the_password_is_shown() {
+    use std::io::Read as _;
+
+    use pty_process::blocking::{Command, open};
+
     let museum = ada(|_| {});
     let machine = machine();
-    let line = line(&museum, &["--password-fd", "3"]);
-    let file = machine.home().join("a file");
-    std::fs::write(&file, ADAS_PASSWORD).unwrap();
-    let output = in_shell(&machine, "exec 3< 'a file'", &line)
-        .output()
-        .unwrap();
+    let line = line(&museum, &["--password-command", "echo 'correct horse'"]);
+    let (mut screen, terminal) = open().unwrap();
+    // One that can draw.
+    let command = Command::from(machine.command(&line)).env("TERM", "xterm");
+    let mut child = command.spawn(terminal).unwrap();
+    let (mut shown, mut buffer) = (Vec::new(), [0; 4096]);
+    // An error is how the end of a terminal looks.
+    while let Ok(length @ 1..) = screen.read(&mut buffer) {
+        shown.extend_from_slice(&buffer[..length]);
+    }
+    assert!(child.wait().unwrap().success());
+    let shown = String::from_utf8_lossy(&shown);
     assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+        shown.contains("ente-login: working out the keys (") && shown.contains(" passes)"),
+        "{shown}"
     );
-    assert_signed_in(&machine, &museum);
+}
+
+#[test]
+fn keys_without_a_token_are_no_answer() {
+    let museum = ada(|account| account.email_mfa = true);
+    let attributes = museum.with_library(|library| library.account().key_attributes.clone());
+    let answer = serde_json::json!({"id": 1, "keyAttributes": attributes});
+    let fault = Fault::Answer {
+        status: 200,
+        content_type: "application/json",
+        body: answer.to_string(),
+    };
+    museum.inject(Match::api().path("/verify-email"), fault, None);
+    let arguments = ["--password-file", "-", "--email-code", "123456"];
+    let outcome = machine()
+        .run_with(&line(&museum, &arguments), ADAS_PASSWORD)
+        .expect(1);
+    let said = "error: the server's answer makes no sense\n  cause: it holds keys and no token";
+    assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_sign_in_that_cannot_be_confirmed_just_now_is_kept() {
+    for fault in [
+        Fault::Status(503),
+        Fault::Status(429),
+        Fault::Cut { after: 3 },
+    ] {
+        let museum = ada(|_| {});
+        let machine = machine();
+        museum.inject(Match::api().path("/session-validity"), fault, Some(1));
+        let arguments = ["--password-file", "-", "--retries", "0"];
+        let outcome = machine
+            .run_with(&line(&museum, &arguments), ADAS_PASSWORD)
+            .expect(0);
+        let said = "warning: the server could not confirm the new session just now";
+        assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+        assert_signed_in(&machine, &museum);
+    }
+}
+
+#[test]
+fn a_token_for_plain_http_is_used_with_consent_only() {
+    let token = r#"{"format":1,"seal":"none","account":{"endpoint":"http://192.0.2.1","app":"photos","user_id":1,"email":"ada@example.org"},"token":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}"#;
+    let machine = machine();
+    let import = ["ente-login", "--import", "-"];
+    let outcome = machine.run_with(&import, token).expect(2);
+    assert!(
+        outcome
+            .stderr
+            .contains("hint: use `https`, or `--insecure-http`")
+    );
+    let consent = [&import[..], &["--insecure-http"]].concat();
+    let _ = machine.run_with(&consent, token).expect(0);
+    let patience = ["--timeout", "0.05", "--retries", "0"];
+    for (line, refused) in [
+        (&["ente-login", "--check"][..], 2),
+        (&["ente-pull", machine.dir()], 2),
+        (&["ente-login", "--logout"], 2),
+    ] {
+        let outcome = machine.run(&[line, &patience].concat()).expect(refused);
+        let said = outcome.stdout + &outcome.stderr;
+        assert!(said.contains("`http://192.0.2.1` is plain http"), "{said}");
+        assert!(said.contains("--insecure-http"), "{said}");
+    }
+    // With consent it is tried; nobody answers there.
+    let check = ["ente-login", "--check", "--insecure-http"];
+    let outcome = machine.run(&[&check[..], &patience].concat()).expect(13);
+    assert!(!outcome.stdout.contains("plain http"), "{}", outcome.stdout);
 }

@@ -5,8 +5,10 @@ use crate::Result;
 use crate::run::{cargo, output};
 use crate::workspace::Source;
 
-/// The files of `ente-common` that may take hold of a standard stream.
-const STREAMS: [(&str, &[&str]); 3] = [
+/// The files of `ente-common` that may take hold of a standard stream, or end the process, which skips the wiping of keys
+/// on drop: only who presses Ctrl-C twice wants that.
+const OWNED: [(&str, &[&str]); 4] = [
+    ("process::exit", &["cli.rs"]),
     ("io::stdout()", &["record.rs", "cli.rs"]),
     ("io::stderr()", &["ui.rs", "ui/prompt.rs"]),
     ("io::stdin()", &["cli.rs", "ui/prompt.rs"]),
@@ -17,16 +19,12 @@ pub(super) fn streams(source: &Source) -> Vec<Finding> {
     if !is_tool_code(source) {
         return Vec::new();
     }
-    let mut findings = find(
-        source,
-        &["process::exit"],
-        "skips the wiping of keys on drop",
-    );
-    for (stream, allowed) in STREAMS {
+    let mut findings = Vec::new();
+    for (owned, allowed) in OWNED {
         let common = source.path.strip_prefix("crates/ente-common/src/");
         if !common.is_some_and(|file| allowed.contains(&file)) {
             let why = format!("belongs to `ente-common` ({})", allowed.join(", "));
-            findings.extend(find(source, &[stream], &why));
+            findings.extend(find(source, &[owned], &why));
         }
     }
     findings

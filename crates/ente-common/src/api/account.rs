@@ -78,6 +78,8 @@ pub enum Next {
     Either(String, PasskeySession),
     /// The account has no keys: its sign-up was never finished.
     NoKeys,
+    /// Keys without a token, or a token that no key opens: no answer of an Ente server.
+    Nonsense,
 }
 
 /// A passkey that is waited for.
@@ -104,12 +106,14 @@ impl Authorization {
             id,
             accounts_url: self.accounts_url,
         });
-        match (totp, passkey, self.key_attributes, self.encrypted_token) {
+        let token = self.encrypted_token.and_then(given);
+        match (totp, passkey, self.key_attributes, token) {
             (Some(totp), Some(passkey), ..) => Next::Either(totp, passkey),
             (Some(totp), None, ..) => Next::Totp(totp),
             (None, Some(passkey), ..) => Next::Passkey(passkey),
             (None, None, Some(attributes), Some(token)) => Next::Open(Box::new(attributes), token),
-            _ => Next::NoKeys,
+            (None, None, None, None) => Next::NoKeys,
+            _ => Next::Nonsense,
         }
     }
 }
@@ -306,6 +310,9 @@ mod tests {
             ("", Next::NoKeys),
             (r#","token":"plain""#, Next::NoKeys),
             (r#","encryptedToken":"s","keyAttributes":{}"#, open()),
+            (r#","keyAttributes":{}"#, Next::Nonsense),
+            (r#","keyAttributes":{},"encryptedToken":"""#, Next::Nonsense),
+            (r#","encryptedToken":"s""#, Next::Nonsense),
             (
                 r#","twoFactorSessionID":"","passkeySessionID":"","encryptedToken":"s","keyAttributes":{}"#,
                 open(),

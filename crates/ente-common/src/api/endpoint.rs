@@ -59,10 +59,11 @@ impl Endpoint {
         self.0.as_str().trim_end_matches('/')
     }
 
-    /// Whether the server is on this machine, where plain `http` exposes nothing.
+    /// Whether the server is on this machine, where plain `http` exposes nothing. Of names only `localhost` itself: a
+    /// resolver may send those below it anywhere.
     pub fn is_loopback(&self) -> bool {
         match self.0.host() {
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Domain(name)) => name == "localhost",
             Some(Host::Ipv4(ip)) => ip.is_loopback(),
             Some(Host::Ipv6(ip)) => ip.is_loopback(),
             None => false,
@@ -135,6 +136,7 @@ mod tests {
             ("http://127.0.0.2", true),
             ("http://[::1]:80", true),
             ("http://192.168.1.2", false),
+            ("http://museum.localhost", false),
             ("http://localhost.example.org", false),
         ] {
             assert_eq!(Endpoint::parse(typed).unwrap().is_loopback(), loopback);

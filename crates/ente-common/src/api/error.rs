@@ -9,7 +9,7 @@ use reqwest::Response;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 
-use super::PRODUCTION;
+use super::{Endpoint, PRODUCTION};
 use crate::exit::{Exit, Failure};
 use crate::manifest::Account;
 
@@ -68,6 +68,8 @@ pub struct Answer {
     pub status: u16,
     /// The typed error's `code`, for instance `EMAIL_MFA_ENABLED`.
     pub code: Option<String>,
+    /// The server's gate refused the call before anybody looked at it: `{"error":…}`, for too many calls for instance.
+    pub is_from_gate: bool,
     /// `X-Request-Id`: the operator finds the call in the server's log by it.
     pub request_id: Option<String>,
     /// How long the server asks to wait (seconds form of `Retry-After` only).
@@ -119,6 +121,7 @@ impl ApiError {
             answer: Some(Answer {
                 status,
                 code: error_code(&body),
+                is_from_gate: is_from_gate(&body),
                 request_id: header(response.headers(), "x-request-id").and_then(tame),
                 retry_after: header(response.headers(), RETRY_AFTER.as_str())
                     .and_then(|text| text.trim().parse().ok())
@@ -144,6 +147,12 @@ impl ApiError {
     pub fn is_overload(&self) -> bool {
         matches!(self.kind, ErrorKind::TooManyRequests | ErrorKind::TimedOut)
             || self.status() == Some(503)
+    }
+
+    /// Whether it is the number of calls that is too large, and not that of wrong codes or proofs.
+    pub fn is_too_fast(&self) -> bool {
+        let answer = self.answer.as_ref();
+        self.kind == ErrorKind::TooManyRequests && answer.is_some_and(|answer| answer.is_from_gate)
     }
 
     /// The HTTP status, if there was an answer.
@@ -255,17 +264,30 @@ impl From<ApiError> for Failure {
 /// The session of a saved account is no longer good: what to type.
 pub fn session_ended(account: &Account) -> Failure {
     let email = &account.email;
-    let line = if account.endpoint == PRODUCTION {
-        format!("ente-login {email}")
-    } else {
-        format!("ente-login --endpoint {} {email}", account.endpoint)
-    };
     Failure::new(
         Exit::NotSignedIn,
         format!("the session of `{email}` has ended"),
     )
     .cause("the server no longer accepts the saved token")
-    .hint(format!("run `{line}`, then the same command again"))
+    .hint(format!(
+        "run `{}`, then the same command again",
+        sign_in_line(account)
+    ))
+}
+
+/// What signs this account in again, and no other of the same address.
+fn sign_in_line(account: &Account) -> String {
+    let mut line = "ente-login".to_owned();
+    if !account.is_at(PRODUCTION) {
+        line.push_str(&format!(" --endpoint {}", account.endpoint));
+    }
+    if Endpoint::parse(&account.endpoint).is_ok_and(|it| it.is_plain_http() && !it.is_loopback()) {
+        line.push_str(" --insecure-http");
+    }
+    if account.app != "photos" {
+        line.push_str(&format!(" --app {}", account.app));
+    }
+    format!("{line} {}", account.email)
 }
 
 /// The last error of the chain: `Connection refused (os error 111)` rather than three layers of
@@ -304,6 +326,15 @@ fn error_code(body: &[u8]) -> Option<String> {
     tame(&typed.code)
 }
 
+fn is_from_gate(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Gate {
+        #[serde(rename = "error")]
+        _error: serde::de::IgnoredAny,
+    }
+    serde_json::from_slice::<Gate>(body).is_ok()
+}
+
 /// Keeps a server's identifier only if it looks like one: nothing else reaches the terminal.
 fn tame(text: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
@@ -327,6 +358,49 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(error_code(body.as_bytes()).as_deref(), code, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_gate_is_told_from_what_lies_behind_it() {
+        for (body, from_gate) in [
+            (r#"{"error":"Rate limit breached, try later"}"#, true),
+            ("{}", false),
+            (r#"{"code":"TOO_MANY_WRONG_ATTEMPTS","message":""}"#, false),
+            ("<html>429</html>", false),
+        ] {
+            assert_eq!(is_from_gate(body.as_bytes()), from_gate, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_line_to_type_leads_to_the_same_account() {
+        for (endpoint, app, line) in [
+            ("https://api.ente.com", "photos", "ente-login a@b"),
+            ("https://api.ente.io", "photos", "ente-login a@b"),
+            (
+                "https://api.ente.com",
+                "locker",
+                "ente-login --app locker a@b",
+            ),
+            (
+                "http://localhost:8080",
+                "photos",
+                "ente-login --endpoint http://localhost:8080 a@b",
+            ),
+            (
+                "http://192.0.2.1",
+                "locker",
+                "ente-login --endpoint http://192.0.2.1 --insecure-http --app locker a@b",
+            ),
+        ] {
+            let account = Account {
+                endpoint: endpoint.to_owned(),
+                app: app.to_owned(),
+                user_id: 1,
+                email: "a@b".to_owned(),
+            };
+            assert_eq!(sign_in_line(&account), line);
         }
     }
 

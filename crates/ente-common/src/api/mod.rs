@@ -103,6 +103,10 @@ pub struct Connection {
     )]
     pub ca_file: Option<PathBuf>,
 
+    /// Speak plain `http` to a server on another machine, readable by everybody on the way
+    #[arg(long, help_heading = "Connection")]
+    pub insecure_http: bool,
+
     /// How often to repeat a request that failed for a reason that may pass
     #[arg(long, value_name = "N", default_value_t = Retry::default().retries, help_heading = "Connection")]
     pub retries: u32,
@@ -110,6 +114,13 @@ pub struct Connection {
     /// How long a server may stay silent, before its answer and within it
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds, help_heading = "Connection")]
     pub timeout: Duration,
+}
+
+impl Connection {
+    /// Whether a session may be shown to this server: not in the clear to another machine, unless that was agreed to.
+    pub fn allows(&self, endpoint: &Endpoint) -> bool {
+        !endpoint.is_plain_http() || endpoint.is_loopback() || self.insecure_http
+    }
 }
 
 /// Parses a time that is worth waiting for: `30`, `0.5`.
@@ -125,6 +136,7 @@ impl Default for Connection {
     fn default() -> Self {
         Self {
             ca_file: None,
+            insecure_http: false,
             retries: Retry::default().retries,
             timeout: Duration::from_secs(30),
         }
@@ -134,6 +146,9 @@ impl Default for Connection {
 /// Why no client could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
+    /// Everybody on the way could read and use the session, and nobody agreed to that.
+    #[error("`{0}` is plain http")]
+    PlainHttp(Endpoint),
     /// The extra certificates cannot be read.
     #[error("cannot read the certificates in `{path}`")]
     CaFile {
@@ -152,6 +167,11 @@ pub enum ConnectionError {
 
 impl From<ConnectionError> for Failure {
     fn from(error: ConnectionError) -> Self {
+        if let ConnectionError::PlainHttp(_) = error {
+            return Failure::new(Exit::Usage, error.to_string())
+                .cause("everybody on the way could read the session and use it")
+                .hint("use `https`, or `--insecure-http` in a network that you trust");
+        }
         Failure::new(Exit::Failed, "cannot prepare the connection")
             .cause(chain(&error))
             .hint("check the file that `--ca-file` or `ENTE_CA_FILE` names")
@@ -199,11 +219,17 @@ impl OnWait {
 
 impl Client {
     /// Makes a client without a session. Nothing is sent.
+    ///
+    /// # Errors
+    /// When the certificates cannot be used, and for plain http to another machine without consent.
     pub fn new(
         endpoint: Endpoint,
         app: App,
         connection: &Connection,
     ) -> Result<Self, ConnectionError> {
+        if !connection.allows(&endpoint) {
+            return Err(ConnectionError::PlainHttp(endpoint));
+        }
         // Fails only when a provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let extra = extra_certificates(connection)?;

@@ -53,6 +53,15 @@ pub enum Select<'a> {
     Named(&'a str),
     /// The account that an export belongs to.
     Account(&'a Account),
+    /// As far as it is said: the name as above, the server, the app. Of several, the one marked as default.
+    Within {
+        /// E-mail address, user ID or folder.
+        name: Option<&'a str>,
+        /// The server's address, normalised.
+        endpoint: Option<&'a str>,
+        /// `photos` or `locker`.
+        app: Option<&'a str>,
+    },
 }
 
 /// One account of the keystore.
@@ -62,14 +71,42 @@ pub struct Entry {
     pub account: Account,
     /// Name of its folder in the keystore.
     pub folder: String,
-    /// Whether a token is there.
-    pub has_token: bool,
-    /// Whether keys are there.
-    pub has_keys: bool,
-    /// How they are sealed: the keys, or else the token.
-    pub seal: Seal,
+    /// How the token is sealed, if one is there.
+    pub token: Option<Seal>,
+    /// How the keys are sealed, if they are there.
+    pub keys: Option<Seal>,
     /// Whether it is the one used where none is named.
     pub is_default: bool,
+}
+
+impl Entry {
+    /// How what is saved for this account is to be sealed: as one half is, where the other is not.
+    fn seal(&self) -> Seal {
+        let halves = [self.keys, self.token].into_iter().flatten();
+        let mut sealed = halves.filter(|seal| *seal != Seal::None);
+        sealed.next().unwrap_or_default()
+    }
+
+    /// A half that is sealed so.
+    fn sealed_half(&self) -> Half {
+        match self.keys {
+            Some(seal) if seal == self.seal() => Half::Keys,
+            _ => Half::Token,
+        }
+    }
+
+    fn has(&self, half: Half) -> Option<Seal> {
+        match half {
+            Half::Token => self.token,
+            Half::Keys => self.keys,
+        }
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        self.account.email.eq_ignore_ascii_case(name)
+            || self.account.user_id.to_string() == name
+            || self.folder == name
+    }
 }
 
 /// What lets a tool ask the server.
@@ -136,6 +173,13 @@ impl Half {
         }
     }
 
+    fn other(self) -> Self {
+        match self {
+            Self::Token => Self::Keys,
+            Self::Keys => Self::Token,
+        }
+    }
+
     fn missing(self, account: &Account) -> KeystoreError {
         KeystoreError::Missing {
             what: match self {
@@ -173,14 +217,23 @@ impl Keystore {
     /// # Errors
     /// When the folder, or a credential file in it, cannot be read.
     pub fn accounts(&self) -> Result<Vec<Entry>, KeystoreError> {
+        let (accounts, mut unreadable) = self.survey()?;
+        unreadable.pop().map_or(Ok(accounts), Err)
+    }
+
+    /// The accounts that can be read, by name of their folder, and what is wrong with the others.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn survey(&self) -> Result<(Vec<Entry>, Vec<KeystoreError>), KeystoreError> {
         let failed = |source| self.io(&self.dir, source);
         let listing = match fs::read_dir(&self.dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
             result => result.map_err(failed)?,
         };
         let metadata = fs::metadata(&self.dir).map_err(failed)?;
         file::refuse_if_open_to(0o022, &metadata, &self.dir)?;
-        let mut entries = Vec::new();
+        let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
         for item in listing {
             let item = item.map_err(failed)?;
             // A name of ours is ASCII; whatever else lies here is not ours.
@@ -188,50 +241,72 @@ impl Keystore {
                 continue;
             };
             if item.path().is_dir() {
-                entries.extend(self.entry(folder)?);
+                match self.entry(folder) {
+                    Ok(entry) => entries.extend(entry),
+                    Err(error) => unreadable.push(error),
+                }
             }
         }
         entries.sort_by(|a, b| a.folder.cmp(&b.folder));
         let marked = fs::read_to_string(self.dir.join(DEFAULT)).unwrap_or_default();
-        let only = entries.len() == 1;
+        let only = entries.len() + unreadable.len() == 1;
         for entry in &mut entries {
             entry.is_default = only || entry.folder == marked.trim();
         }
-        Ok(entries)
+        Ok((entries, unreadable))
     }
 
-    /// Finds one account.
+    /// Finds one account. Others that cannot be read are in nobody's way.
     ///
     /// # Errors
     /// When none or several could be meant.
     pub fn find(&self, select: Select<'_>) -> Result<Entry, KeystoreError> {
-        let accounts = self.accounts()?;
+        let (accounts, mut unreadable) = self.survey()?;
         if accounts.is_empty() {
-            return Err(KeystoreError::Empty);
+            return Err(unreadable.pop().unwrap_or(KeystoreError::Empty));
         }
         let names = |entries: &[Entry]| entries.iter().map(|entry| entry.folder.clone()).collect();
         let meant = |entry: &Entry| match select {
             Select::Default => entry.is_default,
             Select::Account(account) => entry.account.is(account),
-            Select::Named(name) => {
-                entry.account.email.eq_ignore_ascii_case(name)
-                    || entry.account.user_id.to_string() == name
-                    || entry.folder == name
+            Select::Named(name) => entry.is_called(name),
+            Select::Within {
+                name,
+                endpoint,
+                app,
+            } => {
+                name.is_none_or(|name| entry.is_called(name))
+                    && endpoint.is_none_or(|endpoint| entry.account.is_at(endpoint))
+                    && app.is_none_or(|app| entry.account.app == app)
             }
+        };
+        let name = match select {
+            Select::Named(name) => Some(name),
+            Select::Within { name, .. } => name,
+            Select::Default | Select::Account(_) => None,
         };
         let all_names = names(&accounts);
         let mut found: Vec<Entry> = accounts.into_iter().filter(meant).collect();
         // The address of one account may be the folder of another, on a second server.
-        if let Select::Named(name) = select
+        if let Some(name) = name
             && found.iter().any(|entry| entry.folder == name)
         {
             found.retain(|entry| entry.folder == name);
         }
+        if name.is_none() && found.iter().any(|entry| entry.is_default) {
+            found.retain(|entry| entry.is_default);
+        }
         match (found.len(), select) {
             (1, _) => Ok(found.remove(0)),
+            // It may be one of those.
+            (0, _) if !unreadable.is_empty() => Err(unreadable.remove(0)),
             (_, Select::Default) => Err(KeystoreError::Several(all_names)),
-            (0, Select::Named(name)) => Err(KeystoreError::Unknown(name.to_owned())),
             (0, Select::Account(account)) => Err(KeystoreError::Unknown(account.email.clone())),
+            (0, Select::Within { endpoint, app, .. }) => {
+                let said = [name, endpoint, app].into_iter().flatten();
+                Err(KeystoreError::Unknown(said.collect::<Vec<_>>().join(" ")))
+            }
+            (0, Select::Named(name)) => Err(KeystoreError::Unknown(name.to_owned())),
             _ => Err(KeystoreError::Several(names(&found))),
         }
     }
@@ -295,14 +370,10 @@ impl Keystore {
         match (self.seal, entry) {
             (Some(Seal::Passphrase), _) => self.passphrase.choose().map(drop),
             (Some(Seal::Keyring), _) => keyring::probe(),
-            (None, Some(entry)) => {
-                let half = if entry.has_keys {
-                    Half::Keys
-                } else {
-                    Half::Token
-                };
-                self.load(entry, half)?.body(&self.passphrase).map(drop)
-            }
+            (None, Some(entry)) => self
+                .load(entry, entry.sealed_half())?
+                .body(&self.passphrase)
+                .map(drop),
             (Some(Seal::None), _) | (None, None) => Ok(()),
         }
     }
@@ -336,16 +407,17 @@ impl Keystore {
         }
     }
 
-    /// Takes in a file that [`export`](Self::export) gave on another machine; `what` is its name, for messages. Returns whose
-    /// it is, and which half.
+    /// Takes in a file that [`export`](Self::export) gave on another machine; `what` is its name, for messages. What comes
+    /// plain is sealed as the other half is. Returns whose it is, and which half.
     ///
     /// # Errors
-    /// When it is damaged or cannot be written.
+    /// When it is damaged, `allowed` says no, or it cannot be sealed or written.
     #[cfg(feature = "crypto")]
     pub fn import(
         &self,
         from: impl io::Read,
         what: &Path,
+        allowed: impl FnOnce(&Account) -> Result<(), Failure>,
     ) -> Result<(Account, Half), KeystoreError> {
         let bytes = file::read(from).map_err(|source| self.io(what, source))?;
         let credential = Credential::parse(what, bytes)?;
@@ -361,8 +433,20 @@ impl Keystore {
             (Some(Seal::None), Half::Keys) => drop(self.open_keys(&credential)?),
             _ => {}
         }
-        let path = self.folder_for(&account)?.join(half.file());
-        file::write(&path, credential.text())?;
+        allowed(&account)?;
+        let before = self.before(&account)?;
+        let sealed = before.filter(|entry| entry.seal() != Seal::None);
+        match (credential.seal(), sealed) {
+            (Some(Seal::None), Some(entry)) => {
+                self.prepare(Some(&entry))?;
+                let body = self.only_secrets(&credential, half, credential.text())?;
+                self.save(&account, half, &body)?;
+            }
+            _ => {
+                let path = self.folder_for(&account)?.join(half.file());
+                file::write(&path, credential.text())?;
+            }
+        }
         Ok((account, half))
     }
 
@@ -417,17 +501,35 @@ impl Keystore {
     }
 
     fn save(&self, account: &Account, half: Half, body: &[u8]) -> Result<(), KeystoreError> {
-        let before = self
-            .accounts()?
-            .into_iter()
-            .find(|entry| entry.account.is(account));
-        let seal = self
-            .seal
-            .or(before.map(|entry| entry.seal))
-            .unwrap_or_default();
+        let before = self.before(account)?;
+        let as_before = before.as_ref().map(Entry::seal);
+        let seal = self.seal.or(as_before).unwrap_or_default();
         let text = file::encode(account, half.file(), body, seal, &self.passphrase)?;
-        let path = self.folder_for(account)?.join(half.file());
-        file::write(&path, &text)
+        let folder = self.folder_for(account)?;
+        file::write(&folder.join(half.file()), &text)?;
+        // A seal on one half alone would protect less than it seems to.
+        let other = half.other();
+        match before {
+            Some(entry) if seal != Seal::None && entry.has(other) == Some(Seal::None) => {
+                let plain = self.load(&entry, other)?;
+                let body = self.only_secrets(&plain, other, plain.text())?;
+                let text =
+                    file::encode(plain.account(), other.file(), &body, seal, &self.passphrase)?;
+                file::write(&folder.join(other.file()), &text)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is saved for this account already.
+    fn before(&self, account: &Account) -> Result<Option<Entry>, KeystoreError> {
+        let (entries, mut unreadable) = self.survey()?;
+        let found = entries.into_iter().find(|entry| entry.account.is(account));
+        match (found, unreadable.pop()) {
+            // It may be that one.
+            (None, Some(error)) => Err(error),
+            (found, _) => Ok(found),
+        }
     }
 
     /// Removes the credentials of an account from this machine.
@@ -435,7 +537,7 @@ impl Keystore {
     /// # Errors
     /// When a file cannot be removed.
     pub fn remove(&self, entry: &Entry) -> Result<(), KeystoreError> {
-        if entry.seal == Seal::Keyring {
+        if [entry.token, entry.keys].contains(&Some(Seal::Keyring)) {
             // Without its files the key opens nothing, so what the store says does not matter.
             let _ = keyring::forget(&entry.account);
         }
@@ -476,7 +578,15 @@ impl Keystore {
             // Files of two accounts were copied into one folder.
             return Err(KeystoreError::Damaged(path));
         }
-        let (has_token, has_keys) = (token.is_some(), keys.is_some());
+        let seal = |saved: &Option<Credential>| {
+            let saved = saved.as_ref();
+            let seal = saved.map(|saved| {
+                let unknown = || KeystoreError::UnknownSeal(saved.path().to_owned());
+                saved.seal().ok_or_else(unknown)
+            });
+            seal.transpose()
+        };
+        let (token_seal, keys_seal) = (seal(&token)?, seal(&keys)?);
         let Some(saved) = keys.or(token) else {
             return Ok(None);
         };
@@ -485,11 +595,8 @@ impl Keystore {
         Ok(Some(Entry {
             account: saved.account().clone(),
             folder,
-            has_token,
-            has_keys,
-            seal: saved
-                .seal()
-                .ok_or_else(|| KeystoreError::UnknownSeal(saved.path().to_owned()))?,
+            token: token_seal,
+            keys: keys_seal,
             is_default: false,
         }))
     }
@@ -497,14 +604,13 @@ impl Keystore {
     /// The folder of an account: the one it has, whatever its e-mail address was then, or a new
     /// one. The first account becomes the default, so that a second one changes nothing for it.
     fn folder_for(&self, account: &Account) -> Result<PathBuf, KeystoreError> {
-        let accounts = self.accounts()?;
-        if let Some(entry) = accounts.iter().find(|entry| entry.account.is(account)) {
+        if let Some(entry) = self.before(account)? {
             return Ok(self.dir.join(&entry.folder));
         }
         let made = self.dir.parent().map_or(Ok(()), crate::disk::make_dir_all);
         made.and_then(|()| private_dir(&self.dir))
             .map_err(|source| self.io(&self.dir, source))?;
-        if let [first] = &accounts[..] {
+        if let [first] = &self.accounts()?[..] {
             self.set_default(first)?;
         }
         let name = folder_name(account);

@@ -53,7 +53,9 @@ fn what_is_saved_is_loaded() {
     assert_eq!(keys.master_key.expose(), &[9; 32]);
     assert_eq!(keys.key_pair.secret().expose(), &[8; 32]);
     let entry = &keystore.accounts().unwrap()[0];
-    assert!(entry.has_token && entry.has_keys && entry.is_default);
+    let plain = Some(Seal::None);
+    assert_eq!((entry.token, entry.keys), (plain, plain));
+    assert!(entry.is_default);
 }
 
 #[test]
@@ -256,7 +258,10 @@ fn what_another_implementation_sealed_opens() {
             include_str!("../../../../tests/vectors/keystore/keys"),
         ),
     ] {
-        keystore.import(text.as_bytes(), Path::new(file)).unwrap();
+        let file_name = Path::new(file);
+        keystore
+            .import(text.as_bytes(), file_name, |_| Ok(()))
+            .unwrap();
         let path = keystore.dir().join("ada@example.org").join(file);
         assert_eq!(fs::read_to_string(path).unwrap(), text);
     }
@@ -291,10 +296,8 @@ fn only_the_passphrase_opens_a_seal_and_only_that_of_this_file() {
         &[9; 32]
     );
     let entry = &keystore.accounts().unwrap()[0];
-    assert_eq!(
-        (entry.seal, entry.has_token, entry.has_keys),
-        (Seal::Passphrase, true, true)
-    );
+    let passphrase = Some(Seal::Passphrase);
+    assert_eq!((entry.token, entry.keys), (passphrase, passphrase));
 
     let refused = |keystore: &Keystore| Failure::from(keystore.token(Select::Default).unwrap_err());
     let wrong = refused(&sealing(&keystore, "green wax"));
@@ -339,7 +342,7 @@ fn only_the_passphrase_opens_a_seal_and_only_that_of_this_file() {
 fn a_seal_stays_until_another_is_asked_for() {
     let (_dir, keystore) = keystore();
     save_keys(&sealing(&keystore, "red wax"), &ada());
-    let seal = || keystore.accounts().unwrap()[0].seal;
+    let seal = || keystore.accounts().unwrap()[0].keys.unwrap();
     let as_before = sealing(&keystore, "red wax").sealing(None);
     as_before
         .prepare(Some(&keystore.accounts().unwrap()[0]))
@@ -366,6 +369,145 @@ fn a_seal_stays_until_another_is_asked_for() {
 }
 
 #[test]
+fn a_seal_on_one_half_is_one_on_both() {
+    let passphrase = Some(Seal::Passphrase);
+    // As `--offline --seal passphrase` does: only the keys are saved anew.
+    let (_dir, plain) = keystore();
+    plain.save_token(&ada(), &token(7)).unwrap();
+    save_keys(&plain, &ada());
+    let sealed = sealing(&plain, "red wax");
+    save_keys(&sealed, &ada());
+    let entry = plain.find(Select::Default).unwrap();
+    assert_eq!((entry.token, entry.keys), (passphrase, passphrase));
+    assert_eq!(sealed.token(Select::Default).unwrap().token, token(7));
+
+    // A plain half from another machine, beside a sealed one.
+    let (_other_dir, other) = keystore();
+    let here = sealing(&other, "green wax");
+    save_keys(&here, &ada());
+    let (_third_dir, third) = keystore();
+    third.save_token(&ada(), &token(9)).unwrap();
+    let text = third.export(Select::Default, Half::Token).unwrap();
+    let unasked = other.import(&text[..], Path::new("-"), |_| Ok(()));
+    assert!(matches!(unasked, Err(KeystoreError::Seal(_))));
+    assert_eq!(other.find(Select::Default).unwrap().token, None);
+    let here = here.sealing(None);
+    here.import(&text[..], Path::new("-"), |_| Ok(())).unwrap();
+    let entry = other.find(Select::Default).unwrap();
+    assert_eq!((entry.token, entry.keys), (passphrase, passphrase));
+    assert_eq!(here.token(Select::Default).unwrap().token, token(9));
+}
+
+#[test]
+fn what_was_sealed_elsewhere_keeps_its_seal_and_gives_it_to_what_follows() {
+    let (_dir, here) = keystore();
+    save_keys(&here, &ada());
+    let (_other_dir, other) = keystore();
+    let sealed = sealing(&other, "red wax");
+    sealed.save_token(&ada(), &token(7)).unwrap();
+    let text = sealed
+        .clone()
+        .sealing(None)
+        .export(Select::Default, Half::Token)
+        .unwrap();
+    here.import(&text[..], Path::new("-"), |_| Ok(())).unwrap();
+    let entry = here.find(Select::Default).unwrap();
+    let both = (entry.token, entry.keys);
+    assert_eq!(both, (Some(Seal::Passphrase), Some(Seal::None)));
+    // Signing in again must not unseal the one for the sake of the other.
+    let again = sealing(&here, "red wax").sealing(None);
+    again.prepare(Some(&entry)).unwrap();
+    again.save_token(&ada(), &token(8)).unwrap();
+    let entry = here.find(Select::Default).unwrap();
+    let both = (entry.token, entry.keys);
+    assert_eq!(both, (Some(Seal::Passphrase), Some(Seal::Passphrase)));
+}
+
+#[test]
+fn what_is_not_allowed_is_not_imported() {
+    let (_dir, full) = keystore();
+    full.save_token(&ada(), &token(7)).unwrap();
+    let text = full.export(Select::Default, Half::Token).unwrap();
+    let (_other_dir, other) = keystore();
+    let no = |_: &Account| Err(Failure::new(Exit::Usage, "no"));
+    other.import(&text[..], Path::new("-"), no).unwrap_err();
+    assert!(other.accounts().unwrap().is_empty());
+}
+
+#[test]
+fn the_former_name_of_the_server_is_the_present_one() {
+    let (_dir, keystore) = keystore();
+    let former = account("https://api.ente.io", 1, "ada@example.org");
+    let sealed = sealing(&keystore, "red wax");
+    sealed.save_token(&former, &token(7)).unwrap();
+    let found = keystore.find(Select::Account(&ada())).unwrap();
+    assert_eq!(found.account, former);
+    // The seal is bound to the name that stands in the file.
+    let opened = sealed.token(Select::Account(&ada())).unwrap();
+    assert_eq!(opened.token, token(7));
+    sealed.save_token(&ada(), &token(8)).unwrap();
+    assert_eq!(keystore.accounts().unwrap().len(), 1);
+}
+
+#[test]
+fn server_and_app_tell_accounts_of_one_address_apart() {
+    let (_dir, keystore) = keystore();
+    let locker = Account {
+        app: "locker".to_owned(),
+        ..ada()
+    };
+    let elsewhere = account("http://localhost:8080", 5, "ada@example.org");
+    for account in [ada(), locker.clone(), elsewhere.clone(), bob()] {
+        keystore.save_token(&account, &token(7)).unwrap();
+    }
+    let found = |name, endpoint, app| {
+        let select = Select::Within {
+            name,
+            endpoint,
+            app,
+        };
+        keystore.find(select).map(|entry| entry.account).ok()
+    };
+    let email = Some("ada@example.org");
+    let (here, there) = (Some("https://api.ente.com"), Some("http://localhost:8080"));
+    for (name, endpoint, app, expected) in [
+        (None, None, None, Some(ada())),
+        (email, None, None, Some(ada())),
+        (email, None, Some("locker"), Some(locker.clone())),
+        (None, None, Some("locker"), Some(locker)),
+        (None, Some("https://api.ente.io/"), None, Some(ada())),
+        (email, there, None, Some(elsewhere.clone())),
+        (None, there, Some("photos"), Some(elsewhere)),
+        (Some("bob@example.org"), here, Some("photos"), Some(bob())),
+        (Some("bob@example.org"), here, Some("locker"), None),
+        (email, there, Some("locker"), None),
+    ] {
+        assert_eq!(found(name, endpoint, app), expected);
+    }
+}
+
+#[test]
+fn a_damaged_account_is_in_nobodys_way_but_its_own() {
+    let (_dir, keystore) = keystore();
+    for account in [ada(), bob()] {
+        keystore.save_token(&account, &token(7)).unwrap();
+    }
+    fs::write(keystore.dir().join("bob@example.org/token"), "{").unwrap();
+    let ada_still = keystore.token(Select::Named("ada@example.org")).unwrap();
+    assert_eq!(ada_still.account, ada());
+    for select in [Select::Named("bob@example.org"), Select::Account(&bob())] {
+        let damaged = keystore.find(select).unwrap_err();
+        assert!(matches!(damaged, KeystoreError::Damaged(_)), "{damaged}");
+    }
+    let (readable, unreadable) = keystore.survey().unwrap();
+    assert_eq!((readable.len(), unreadable.len()), (1, 1));
+    keystore.save_token(&ada(), &token(8)).unwrap();
+    // This one may be the account that cannot be read.
+    let carol = account("https://api.ente.com", 3, "carol@example.org");
+    keystore.save_token(&carol, &token(8)).unwrap_err();
+}
+
+#[test]
 fn one_half_moves_to_another_machine() {
     for (seal, is_sealed) in [(None, true), (Some(Seal::None), false)] {
         let (_dir, full) = keystore();
@@ -384,12 +526,12 @@ fn one_half_moves_to_another_machine() {
             );
             let (_other_dir, other) = keystore();
             assert_eq!(
-                other.import(&text[..], Path::new("-")).unwrap(),
+                other.import(&text[..], Path::new("-"), |_| Ok(())).unwrap(),
                 (ada(), half)
             );
             let entry = other.find(Select::Default).unwrap();
             assert_eq!(
-                (entry.has_token, entry.has_keys),
+                (entry.token.is_some(), entry.keys.is_some()),
                 (half == Half::Token, half == Half::Keys)
             );
             let opened = sealing(&other, "red wax");
@@ -406,7 +548,9 @@ fn one_half_moves_to_another_machine() {
         "{\"format\":1,\"seal\":\"none\",\"account\":{\"endpoint\":\"e\",\"app\":\"photos\",\"user_id\":1,\"email\":\"e\"},\"token\":\"AAAA\"}",
     ] {
         assert!(
-            empty.import(damaged.as_bytes(), Path::new("-")).is_err(),
+            empty
+                .import(damaged.as_bytes(), Path::new("-"), |_| Ok(()))
+                .is_err(),
             "{damaged}"
         );
     }

@@ -38,9 +38,22 @@ pub struct Account {
 }
 
 impl Account {
-    /// The same account: the e-mail address does not count.
+    /// The same account: the e-mail address does not count, nor does the former name of Ente's own server.
     pub fn is(&self, other: &Account) -> bool {
-        (&self.endpoint, &self.app, self.user_id) == (&other.endpoint, &other.app, other.user_id)
+        self.is_at(&other.endpoint) && (&self.app, self.user_id) == (&other.app, other.user_id)
+    }
+
+    /// Whether it is an account of this server.
+    pub fn is_at(&self, endpoint: &str) -> bool {
+        present_name(&self.endpoint) == present_name(endpoint)
+    }
+}
+
+/// The present name of a server whose former one older tools may have written down.
+fn present_name(endpoint: &str) -> &str {
+    match endpoint.trim_end_matches('/') {
+        "https://api.ente.io" => "https://api.ente.com",
+        other => other,
     }
 }
 

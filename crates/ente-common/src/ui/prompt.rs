@@ -46,6 +46,11 @@ impl Question {
     }
 }
 
+/// Whether there is a terminal to ask on.
+pub(super) fn has_terminal() -> bool {
+    system::has_terminal()
+}
+
 #[cfg(unix)]
 mod system {
     use std::fs::{File, OpenOptions};
@@ -55,6 +60,10 @@ mod system {
     use rustix::fs::OFlags;
     use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
     use zeroize::Zeroizing;
+
+    pub(super) fn has_terminal() -> bool {
+        File::options().write(true).open("/dev/tty").is_ok()
+    }
 
     /// A terminal hands over a line of at most 4095 bytes, its end included.
     const MAX_LINE_BYTES: usize = 4096;
@@ -128,6 +137,10 @@ mod system {
     use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
     use zeroize::Zeroizing;
+
+    pub(super) fn has_terminal() -> bool {
+        io::stdin().is_terminal()
+    }
 
     /// Reading a line cannot be stopped here, so it waits on a thread of its own.
     #[derive(Debug)]
