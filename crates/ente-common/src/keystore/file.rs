@@ -4,6 +4,7 @@
 //! The layout is in `docs/formats/keystore.md`. Secrets are decoded straight from the buffer that
 //! the file was read into, and that buffer is wiped.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -50,11 +51,19 @@ pub(super) struct KeysBody<'a> {
 }
 
 /// A credential file that was read; what is sealed in it still is.
-#[derive(Debug)]
 pub(super) struct Credential {
     path: PathBuf,
     head: Head,
     bytes: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("path", &self.path)
+            .field("head", &self.head)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Credential {

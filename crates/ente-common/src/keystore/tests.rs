@@ -2,7 +2,7 @@
 
 use super::place::folder_name;
 use super::*;
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 
 fn account(endpoint: &str, user_id: i64, email: &str) -> Account {
     Account {
@@ -82,6 +82,21 @@ fn the_files_are_as_documented_and_private() {
         use std::os::unix::fs::PermissionsExt as _;
         let found = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(found, mode, "{}", path.display());
+    }
+}
+
+#[test]
+fn debug_output_of_what_was_read_holds_no_secret() {
+    let (_dir, keystore) = keystore();
+    keystore.save_token(&ada(), &token(7)).unwrap();
+    let path = keystore.dir().join("ada@example.org/token");
+    let saved = Credential::load(&path).unwrap().unwrap();
+    let text = String::from_utf8(saved.text().to_vec()).unwrap();
+    assert!(text.contains("BwcHBwcH"), "{text}");
+    let shown = format!("{saved:?} {:?}", keystore.token(Select::Default));
+    let as_numbers = format!("{:?}", &saved.text()[text.find("BwcH").unwrap()..][..8]);
+    for secret in ["BwcHBwcH", "7, 7, 7", as_numbers.trim_matches(['[', ']'])] {
+        assert!(!shown.contains(secret), "{shown}");
     }
 }
 
