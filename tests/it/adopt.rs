@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use ente_tests::harness::{Entry, Machine, Outcome, assert_golden, assert_same, expect_all, tree};
+use ente_tests::journal::summed;
 use ente_tests::museum::Museum;
 use serde_json::{Value, json};
 
@@ -536,7 +537,7 @@ fn forged_facts_do_not_choose_what_is_exported() {
         }
         let others = facts.lines().filter(|line| !line.contains("IMG_104.jpg"));
         let text: String = others.map(|line| format!("{line}\n")).collect();
-        fs::write(&journal, format!("{text}{forged}\n")).unwrap();
+        fs::write(&journal, summed(format!("{text}{forged}\n").as_bytes())).unwrap();
         museum.reset_log();
         let _ = machine.pipeline();
         expect_all(

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use ente_tests::harness::{Machine, expect_all, tree};
+use ente_tests::journal::summed;
 use ente_tests::library::{Content, Library, Live, NewFile, Picture};
 use ente_tests::museum::{Museum, Options};
 
@@ -214,7 +215,7 @@ fn half_an_object_is_not_trusted_after_a_power_cut() {
     let kept: String = lines
         .filter(|line| !line.contains("\"fact\":\"object\""))
         .collect();
-    fs::write(journal, kept).unwrap();
+    fs::write(journal, summed(kept.as_bytes())).unwrap();
     leave_lock(&machine, "ente-pull", "the one before");
     expect_all(&machine.pipeline(), 0);
     assert!(machine.export.join("Album/a.jpg").is_file());

@@ -55,6 +55,32 @@ fn a_torn_last_line_costs_nothing() {
 }
 
 #[test]
+fn what_was_listed_and_rots_is_found_and_listed_anew() {
+    let (museum, machine) = changed();
+    expect_all(&machine.steps(), 0);
+    let path = journal(&machine, "ciphertext");
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    for options in [&["--subset", "1/2"][..], &[]] {
+        let args = [&["ente-verify"], options, &[machine.dir()]].concat();
+        let found = machine.run(&args).expect(4);
+        assert!(found.stdout.contains(".ente/ciphertext.jsonl"), "{found:?}");
+    }
+    let quick = machine.run(&["ente-verify", "--quick", machine.dir()]);
+    assert_eq!(quick.code, 0, "what is not read is not told: {quick:?}");
+    museum.reset_log();
+    assert_heals(&machine);
+    assert!(museum.fetched_objects().is_empty());
+    let _ = machine.run(&["ente-verify", machine.dir()]).expect(0);
+    // It is not listed anew once more.
+    museum.reset_log();
+    expect_all(&machine.steps(), 0);
+    assert_eq!(museum.requests().len(), 1);
+}
+
+#[test]
 fn a_damaged_line_is_named_and_nothing_is_changed() {
     let (_museum, machine) = changed();
     for name in ["pull", "decrypt", "meta", "verify"] {

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ente_tests::harness::{Machine, Outcome, assert_golden, expect_all, folded};
+use ente_tests::journal::summed;
 use ente_tests::library::GoldenState;
 use serde_json::Value;
 
@@ -153,7 +154,7 @@ fn forge(machine: &Machine, path: &str, forged: &[u8], hash: Option<&str>) {
             format!("{fact}\n")
         })
         .collect();
-    fs::write(journal, facts).unwrap();
+    fs::write(journal, summed(facts.as_bytes())).unwrap();
 }
 
 #[test]

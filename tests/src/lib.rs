@@ -14,6 +14,7 @@ pub mod faulty_disk;
 pub mod fuzz;
 pub mod harness;
 pub mod history;
+pub mod journal;
 pub mod library;
 #[cfg(target_os = "linux")]
 pub mod local;

@@ -10,6 +10,9 @@ use crate::id::Version;
 /// The folder of the manifest in an export.
 pub const STATE_DIR: &str = ".ente";
 
+/// What the server listed, as served, in an export.
+pub const CIPHERTEXT: &str = ".ente/ciphertext.jsonl";
+
 /// Where sidecars lie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sidecars {

@@ -36,8 +36,6 @@ pub(crate) struct Listed {
 pub(crate) struct Lister<'a> {
     pub(crate) client: &'a Client,
     pub(crate) before: &'a PullState,
-    /// Bytes of ciphertext that are there from before.
-    pub(crate) kept: u64,
     /// Where entries as served go.
     pub(crate) sink: &'a RefCell<&'a mut Journal>,
     pub(crate) collection: &'a wire::Collection,
@@ -55,7 +53,7 @@ struct Seen {
 
 impl Lister<'_> {
     /// Lists what changed since the last time, or everything.
-    pub(crate) async fn run(&self, manner: Manner) -> Result<Listed, ListingError> {
+    pub(crate) async fn run(&self, manner: Manner<'_>) -> Result<Listed, ListingError> {
         let id = self.collection.id;
         let full = manner.full;
         let old = self.before.collections.get(&id);
@@ -70,7 +68,7 @@ impl Lister<'_> {
         };
         let mut seen = Seen::default();
         if full || !is_synced {
-            match self.files(since, manner.trusting, &mut seen).await {
+            match self.files(since, manner, &mut seen).await {
                 Err(error) if !error.ends_the_run() => {
                     return Ok(Listed {
                         problem: Some(problems::unlisted(id, &error)),
@@ -83,7 +81,7 @@ impl Lister<'_> {
         }
         let problem = seen.broken.then(|| problems::bad_entry(Some(id), None));
         Ok(Listed {
-            collection: self.fact(&seen),
+            collection: self.fact(manner, &seen),
             files: seen.files.into_values().flatten().collect(),
             problem,
             failed: false,
@@ -91,8 +89,13 @@ impl Lister<'_> {
     }
 
     /// Reads what changed from `since` on; where that is everything, finds out what is no longer there.
-    async fn files(&self, since: i64, trusting: bool, seen: &mut Seen) -> Result<(), ListingError> {
-        self.diff(since, seen).await?;
+    async fn files(
+        &self,
+        since: i64,
+        manner: Manner<'_>,
+        seen: &mut Seen,
+    ) -> Result<(), ListingError> {
+        self.diff(since, manner, seen).await?;
         if since > 0 || seen.broken {
             return Ok(());
         }
@@ -102,7 +105,7 @@ impl Lister<'_> {
             .filter(|file| !seen.files.contains_key(file))
             .collect();
         // What left is named as such for ever, so that one that is not named at all is most likely there.
-        if !trusting && !doubt::all_left(self.client, id, &absent).await? {
+        if !manner.trusting && !doubt::all_left(self.client, id, &absent).await? {
             return Err(ListingError::Cut);
         }
         let gone = absent.into_iter().map(|file| (file, Some(gone(id, file))));
@@ -111,12 +114,19 @@ impl Lister<'_> {
     }
 
     /// Reads the pages from `since` on.
-    async fn diff(&self, mut since: i64, seen: &mut Seen) -> Result<(), ListingError> {
+    async fn diff(
+        &self,
+        mut since: i64,
+        manner: Manner<'_>,
+        seen: &mut Seen,
+    ) -> Result<(), ListingError> {
         let mut idle_pages = 0;
         loop {
             let page = self.client.diff(self.collection.id, since).await?;
             let named = seen.files.len();
-            page.diff.iter().for_each(|text| self.take(text, seen));
+            for text in &page.diff {
+                self.take(text, manner, seen);
+            }
             let mut sink = self.sink.borrow_mut();
             if sink.pending_bytes() > FLUSH_BYTES {
                 sink.flush()?;
@@ -139,7 +149,7 @@ impl Lister<'_> {
         }
     }
 
-    fn take(&self, text: &RawValue, seen: &mut Seen) {
+    fn take(&self, text: &RawValue, manner: Manner<'_>, seen: &mut Seen) {
         let id = self.collection.id;
         let entry = match serde_json::from_str::<wire::FileEntry>(text.get()) {
             Ok(entry) if entry.collection_id == id && text.get().len() <= MAX_ENTRY_BYTES => entry,
@@ -154,8 +164,9 @@ impl Lister<'_> {
             known.map(|_| gone(id, entry.id))
         } else {
             let digest = digest_of(text);
-            let is_same = known
-                .is_some_and(|known| known.digest == digest && known.at + known.len <= self.kept);
+            let is_same = known.is_some_and(|known| {
+                known.digest == digest && manner.kept.holds(known.at, known.len, manner.full)
+            });
             (!is_same).then(|| self.file(&entry, text, digest))
         };
         seen.files.insert(entry.id, fact);
@@ -172,9 +183,9 @@ impl Lister<'_> {
     }
 
     /// The fact about the collection, where it differs from the last.
-    fn fact(&self, seen: &Seen) -> Option<facts::Collection> {
+    fn fact(&self, manner: Manner<'_>, seen: &Seen) -> Option<facts::Collection> {
         let old = self.before.collections.get(&self.collection.id);
-        let old = old.filter(|old| old.at + old.len <= self.kept);
+        let old = old.filter(|old| manner.kept.holds(old.at, old.len, manner.full));
         let digest = short_digest(self.text.get().as_bytes());
         // A broken entry must not be forgotten: the same entries are asked for again.
         let (synced, cursor) = if seen.broken {

@@ -8,9 +8,10 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use ente_common::api::{ApiError, Client, ErrorKind};
+use ente_common::manifest::ciphertext::Ciphertext;
 use ente_common::manifest::facts::{self, PullFact};
 use ente_common::manifest::state::PullState;
-use ente_common::manifest::{Journal, JournalError};
+use ente_common::manifest::{Export, Journal, JournalError};
 use ente_common::record::Problem;
 use ente_common::wire;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -112,13 +113,45 @@ impl Listing {
 
 /// How to list.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Manner {
-    /// All files of all collections, from the start.
+pub(crate) struct Manner<'a> {
+    /// All files of all collections, from the start; entries that are not as they were written are written again.
     pub(crate) full: bool,
-    /// Bytes of ciphertext that are there from before: what facts point to beyond them is lost, and everything is listed from the start.
-    pub(crate) kept: u64,
+    /// What facts point to and is not there is lost, and everything is listed from the start.
+    pub(crate) kept: &'a Kept,
     /// What is not named is gone, on the user's word; else it is asked for.
     pub(crate) trusting: bool,
+}
+
+/// The ciphertext that is there from before.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    bytes: u64,
+    file: Option<RefCell<Ciphertext>>,
+}
+
+impl Kept {
+    /// That of an export.
+    pub(crate) fn of(export: &Export) -> Self {
+        // One that cannot be looked at cannot be written either, and that is told there.
+        let metadata = std::fs::metadata(export.state_path("ciphertext.jsonl"));
+        Self {
+            bytes: metadata.map_or(0, |metadata| metadata.len()),
+            file: Ciphertext::open(&export.state_dir()).ok().map(RefCell::new),
+        }
+    }
+
+    fn has(&self, at: u64, len: u64) -> bool {
+        at.checked_add(len).is_some_and(|end| end <= self.bytes)
+    }
+
+    /// It is there; and, if that is to be `checked`, as it was written.
+    pub(crate) fn holds(&self, at: u64, len: u64, checked: bool) -> bool {
+        let is_whole = |file: &RefCell<Ciphertext>| {
+            let whole = file.borrow_mut().is_whole(at, len);
+            whole.unwrap_or(false)
+        };
+        self.has(at, len) && (!checked || self.file.as_ref().is_some_and(is_whole))
+    }
 }
 
 /// Lists the files of `served` collections.
@@ -126,10 +159,10 @@ pub(crate) async fn list(
     client: &Client,
     served: &[Box<RawValue>],
     before: &PullState,
-    manner: Manner,
+    manner: Manner<'_>,
     journal: &mut Journal,
 ) -> Result<Listing, ListingError> {
-    let is_lost = |at: u64, len: u64| at + len > manner.kept;
+    let is_lost = |at: u64, len: u64| !manner.kept.has(at, len);
     let full = manner.full
         || before.collections.values().any(|it| is_lost(it.at, it.len))
         || before.files.values().any(|it| is_lost(it.at, it.len));
@@ -156,7 +189,6 @@ pub(crate) async fn list(
             let lister = Lister {
                 client,
                 before,
-                kept: manner.kept,
                 sink: &sink,
                 collection,
                 text,

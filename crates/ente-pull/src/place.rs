@@ -1,7 +1,7 @@
 //! The export as a round finds it, opens it and lets a listing count in it.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ente_common::disk;
 use ente_common::exit::Failure;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::changes::Changes;
 use crate::doubt;
-use crate::listing::{self, Listing, Manner};
+use crate::listing::{self, Kept, Listing, Manner};
 use crate::problems::{self, STAGE};
 use crate::records::Entries;
 use crate::store::{self, Store};
@@ -92,6 +92,7 @@ impl Place {
     pub(crate) fn needs_full_listing(&self, now: i64) -> bool {
         let last = self.state.pull.full_listing_at;
         last.is_none_or(|last| now - last >= FULL_LISTING_EVERY_US || now < last)
+            || self.is_ciphertext_damaged()
     }
 
     /// Makes the export where there is none, brings the key attributes up to date where everything is listed, and stores the settings.
@@ -154,15 +155,10 @@ impl Place {
         }
     }
 
-    /// Bytes of ciphertext that the export holds.
-    fn kept_ciphertext(&self) -> u64 {
-        let path = self
-            .export
-            .as_ref()
-            .map(|export| export.state_path("ciphertext.jsonl"));
-        // One that cannot be looked at cannot be written either, and that is told there.
-        let metadata = path.and_then(|path| std::fs::metadata(path).ok());
-        metadata.map_or(0, |metadata| metadata.len())
+    /// `ente-verify` found damaged what was listed, and it was not listed anew since.
+    fn is_ciphertext_damaged(&self) -> bool {
+        let found = self.state.verify.extras.get(Path::new(layout::CIPHERTEXT));
+        found.is_some_and(|finding| Some(finding.when) > self.state.pull.full_listing_at)
     }
 
     pub(crate) async fn list(
@@ -171,9 +167,10 @@ impl Place {
         served: &[Box<RawValue>],
         full: bool,
     ) -> Result<(Listing, Journal), Failure> {
+        let kept = self.export.as_ref().map(Kept::of).unwrap_or_default();
         let manner = Manner {
             full,
-            kept: self.kept_ciphertext(),
+            kept: &kept,
             trusting: task.args.max_remove.is_some(),
         };
         let mut journal = Journal::open(&self.ciphertext_dir(), "ciphertext")?;

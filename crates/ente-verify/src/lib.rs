@@ -192,6 +192,7 @@ impl Args {
                 Area::Tree
             },
             subset: self.subset,
+            reads: self.how() != How::Quick,
         }
     }
 

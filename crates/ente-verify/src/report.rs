@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ente_common::cli::{Io, output_failure};
 use ente_common::exit::{Exit, Failure};
+use ente_common::layout::CIPHERTEXT;
 use ente_common::manifest::facts::Finding;
 use ente_common::manifest::{Export, State};
 use ente_common::record::{Problem, Record, path_to_value};
@@ -43,6 +44,18 @@ impl Found {
             subject: None,
             path: Some(path),
             cause: None,
+        }
+    }
+
+    /// So many entries of what was listed are not as `ente-pull` wrote them.
+    pub(crate) fn listing(lost: usize, of: usize) -> Self {
+        Self {
+            class: Class::Damaged,
+            subject: None,
+            path: Some(CIPHERTEXT.into()),
+            cause: Some(format!(
+                "{lost} of {of} entries are not as they were written; the next `ente-pull` lists them anew"
+            )),
         }
     }
 

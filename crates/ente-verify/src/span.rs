@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use ente_common::layout::STATE_DIR;
+use ente_common::layout::{CIPHERTEXT, STATE_DIR};
 use ente_common::manifest::State;
 
 use crate::objects;
@@ -43,6 +43,8 @@ pub(crate) struct Span {
     pub(crate) area: Area,
     /// `None`: all of it.
     pub(crate) subset: Option<Subset>,
+    /// Content is read, not only looked at.
+    pub(crate) reads: bool,
 }
 
 impl Span {
@@ -99,6 +101,14 @@ impl Span {
         } else {
             Area::Tree
         };
+        if path == Path::new(CIPHERTEXT) {
+            return self.has_listing();
+        }
         area == self.area && self.subset.is_none_or(|subset| subset.has_path(path))
+    }
+
+    /// What was listed is looked at too. It is one file, so it belongs to the first share.
+    pub(crate) fn has_listing(&self) -> bool {
+        self.reads && self.subset.is_none_or(Subset::is_first)
     }
 }

@@ -19,6 +19,11 @@ pub(crate) struct Subset {
 }
 
 impl Subset {
+    /// The first share: what cannot be shared out is in it.
+    pub(crate) fn is_first(self) -> bool {
+        self.index == 0
+    }
+
     /// The file with this ID is in this share.
     pub(crate) fn has_file(self, id: i64) -> bool {
         self.has(&id.to_le_bytes())

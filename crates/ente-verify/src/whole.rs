@@ -1,12 +1,15 @@
 //! `ente-verify DIR`: everything that the record knows, and what it does not know; with `--objects`, the same of the encrypted mirror; with
 //! `--against -`, the same again by what the account holds now.
 
+use std::io;
 use std::path::Path;
 
 use ente_common::cli::{Io, run_id};
 use ente_common::exit::{Exit, Failure};
+use ente_common::layout;
+use ente_common::manifest::ciphertext::Ciphertext;
 use ente_common::manifest::facts::Checked;
-use ente_common::manifest::{Export, Lock, State};
+use ente_common::manifest::{Export, JournalError, Lock, State};
 use ente_common::record::{Begin, Expect, Record, Scope, path_to_value};
 use ente_common::ui::human_bytes;
 use rayon::ThreadPool;
@@ -169,6 +172,21 @@ impl Totals {
     }
 }
 
+/// How many of these lines of the ciphertext are not there as they were written.
+fn lost_of(export: &Export, lines: &[(u64, u64)]) -> io::Result<usize> {
+    let mut ciphertext = match Ciphertext::open(&export.state_dir()) {
+        Err(JournalError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(lines.len());
+        }
+        opened => opened.map_err(io::Error::other)?,
+    };
+    let mut lost = 0;
+    for &(at, len) in lines {
+        lost += usize::from(!ciphertext.is_whole(at, len)?);
+    }
+    Ok(lost)
+}
+
 struct Check<'a> {
     how: How,
     span: Span,
@@ -206,7 +224,32 @@ impl Check<'_> {
             }
             self.report.findings(&found, io)?;
         }
+        if self.span.has_listing() && self.listed.is_none() {
+            self.listing(io)?;
+        }
         self.extras(expected, io)
+    }
+
+    /// Looks whether what was listed is as `ente-pull` wrote it: without it nothing can be decrypted once more.
+    fn listing(&mut self, io: &mut Io) -> Result<(), Failure> {
+        let pull = &self.live.state.pull;
+        let collections = pull.collections.values().map(|it| (it.at, it.len));
+        let files = pull.files.values().map(|it| (it.at, it.len));
+        let mut lines: Vec<(u64, u64)> = collections.chain(files).collect();
+        // In the order in which they lie on the disk.
+        lines.sort_unstable();
+        let lost = lost_of(self.report.export, &lines);
+        match lost {
+            Ok(0) => Ok(()),
+            Ok(lost) => {
+                let found = Found::listing(lost, lines.len());
+                self.report.findings(&[found], io)
+            }
+            Err(error) => {
+                let path = Path::new(layout::CIPHERTEXT);
+                self.report.unreadable(None, path, &error, io)
+            }
+        }
     }
 
     fn found(

@@ -2,6 +2,7 @@
 
 use super::{IMPATIENT, Scene, assert_ended, content, look, problems};
 use ente_tests::harness::{assert_same, expect_all};
+use ente_tests::journal::summed;
 use ente_tests::library::NewFile;
 use ente_tests::museum::{Fault, Match, Origin};
 use std::collections::BTreeSet;
@@ -197,7 +198,7 @@ fn the_local_clock_decides_over_no_file() {
             }
             _ => format!("{line}\n"),
         });
-        fs::write(&path, lines.collect::<String>()).unwrap();
+        fs::write(&path, summed(lines.collect::<String>().as_bytes())).unwrap();
         scene.museum.reset_log();
         expect_all(&scene.run(&[]), 0);
         let listed = scene.museum.requests();

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use ente_tests::harness::expect_all;
+use ente_tests::journal::summed;
 use ente_tests::library::{Content, NewFile, Picture};
 
 use super::{Scene, assert_tame, bytes, outside};
@@ -164,7 +165,7 @@ fn a_manifest_that_was_tampered_with_leads_nowhere_else() {
         let line = line
             .replace("C,", &format!("{},", scene.shared))
             .replace("F,", &format!("{file},"));
-        fs::write(&path, format!("{whole}{line}\n")).unwrap();
+        fs::write(&path, summed(format!("{whole}{line}\n").as_bytes())).unwrap();
         for mut tool in [
             vec!["ente-pull"],
             vec!["ente-decrypt"],

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::manifest::facts;
 use crate::manifest::journal::{Journal, JournalError, read_line};
+use crate::manifest::{facts, sum};
 
 #[derive(Deserialize)]
 struct Line<'a> {
@@ -28,8 +28,10 @@ pub fn append(
     let file = file.map(|id| format!("\"file\":{id},")).unwrap_or_default();
     // JSON allows line feeds between tokens; a record of ours is one line.
     let entry = entry.get().replace(['\n', '\r'], " ");
-    let line = format!("{{\"collection\":{collection},{file}\"entry\":{entry}}}");
-    (journal.append_line(line.as_bytes()), line.len() as u64)
+    journal.append_line(|line| {
+        let text = format!("{{\"collection\":{collection},{file}\"entry\":{entry}}}");
+        line.extend_from_slice(text.as_bytes());
+    })
 }
 
 /// Reads entries where thin facts point.
@@ -76,31 +78,46 @@ impl Ciphertext {
         len: u64,
     ) -> Result<Box<RawValue>, JournalError> {
         match self.line_at(at, len) {
-            Ok(line) => {
-                if let Some(entry) = entry_of(&line, collection, file) {
-                    return Ok(entry);
-                }
+            Ok(Some(line)) => {
+                let entry = entry_of(&line, collection, file);
+                entry.map_or_else(|| self.search(collection, file), Ok)
             }
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-            Err(source) => {
-                return Err(JournalError::Io {
-                    path: self.path.clone(),
-                    source,
-                });
+            Ok(None) => Err(JournalError::Lost {
+                path: self.path.clone(),
+                at,
+            }),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.search(collection, file)
             }
+            Err(source) => Err(JournalError::Io {
+                path: self.path.clone(),
+                source,
+            }),
         }
-        self.search(collection, file)
     }
 
-    fn line_at(&mut self, at: u64, len: u64) -> io::Result<Vec<u8>> {
+    /// Whether the line that a thin fact points to is as it was written.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn is_whole(&mut self, at: u64, len: u64) -> io::Result<bool> {
+        match self.line_at(at, len) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            line => Ok(line?.is_some()),
+        }
+    }
+
+    /// The line that stands there; `None` if it is not as it was written.
+    fn line_at(&mut self, at: u64, len: u64) -> io::Result<Option<Vec<u8>>> {
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::UnexpectedEof)?;
         if len > crate::manifest::journal::MAX_LINE_BYTES {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        let above = sum::above(&mut self.file, at)?;
         let mut line = vec![0; len];
         self.file.seek(SeekFrom::Start(at))?;
         self.file.read_exact(&mut line)?;
-        Ok(line)
+        Ok(sum::check(&line, above).map(|_| line))
     }
 
     /// The index is stale (a compaction was cut short): the last line about the thing wins.

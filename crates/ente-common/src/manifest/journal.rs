@@ -1,7 +1,8 @@
 //! One `.jsonl` file of the manifest: read by anybody, appended to by its one writer.
 //!
 //! A line is a fact. The first member of each is `fact`, its kind, so that the kind is known before the rest is parsed. The last line may be
-//! torn by a crash: readers leave it out, the writer cuts it off.
+//! torn by a crash: readers leave it out, the writer cuts it off. The last member of each is `sum`, by which a line that was changed, and one that
+//! is missing, is noticed (`docs/formats/manifest.md` 1).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::sum;
 use crate::disk;
 
 /// The format that this build writes and the newest that it reads.
@@ -36,6 +38,14 @@ pub enum JournalError {
         path: PathBuf,
         /// Its format.
         found: u32,
+    },
+    /// A line that a fact points to is not as it was written.
+    #[error("`{}` is damaged at byte {at}", path.display())]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// Where the line begins.
+        at: u64,
     },
     /// A line is not what this page of the contract says.
     #[error("`{}` is damaged at line {line}", path.display())]
@@ -119,9 +129,10 @@ pub struct Follow {
     path: PathBuf,
     reader: Option<BufReader<File>>,
     line: Vec<u8>,
-    /// Lines read so far, and where the last of them ends.
+    /// Lines read so far, where the last of them ends, and its sum.
     number: u64,
     end: u64,
+    above: u32,
 }
 
 impl Follow {
@@ -137,6 +148,7 @@ impl Follow {
             line: Vec::new(),
             number: 0,
             end: 0,
+            above: sum::NONE,
         }
     }
 
@@ -151,6 +163,7 @@ impl Follow {
             line,
             number,
             end,
+            above,
         } = self;
         let io = |source| JournalError::Io {
             path: path.clone(),
@@ -167,7 +180,18 @@ impl Follow {
         while read_line(reader, line).map_err(io)? {
             *number += 1;
             *end += line.len() as u64 + 1;
-            if let Some(fact) = parse_line(path, *number, line)? {
+            if *number == 1 {
+                // A newer format may have other sums.
+                check_format(path, line)?;
+            }
+            *above = sum::check(line, *above).ok_or_else(|| JournalError::Damaged {
+                path: path.clone(),
+                line: *number,
+                source: serde::de::Error::custom("it was changed, or one above it is missing"),
+            })?;
+            if *number > 1
+                && let Some(fact) = parse_line(path, *number, line)?
+            {
                 each(fact);
             }
         }
@@ -179,23 +203,29 @@ impl Follow {
     }
 }
 
-/// The fact of a line; `None` for the head and for kinds that this build does not know.
+/// Refuses the head of a newer format, and what is none.
+fn check_format(path: &Path, head: &[u8]) -> Result<(), JournalError> {
+    let head: Head = serde_json::from_slice(head).map_err(|source| JournalError::Damaged {
+        path: path.to_owned(),
+        line: 1,
+        source,
+    })?;
+    if head.format > FORMAT {
+        return Err(JournalError::TooNew {
+            path: path.to_owned(),
+            found: head.format,
+        });
+    }
+    Ok(())
+}
+
+/// The fact of a line; `None` for kinds that this build does not know.
 fn parse_line<F: Facts>(path: &Path, number: u64, line: &[u8]) -> Result<Option<F>, JournalError> {
     let damaged = |source| JournalError::Damaged {
         path: path.to_owned(),
         line: number,
         source,
     };
-    if number == 1 {
-        let head: Head = serde_json::from_slice(line).map_err(damaged)?;
-        if head.format > FORMAT {
-            return Err(JournalError::TooNew {
-                path: path.to_owned(),
-                found: head.format,
-            });
-        }
-        return Ok(None);
-    }
     let kind = kind_of(line).map_err(damaged)?;
     F::parse(&kind, line).map_err(damaged)
 }
@@ -224,6 +254,8 @@ pub struct Journal {
     file: File,
     pending: Vec<u8>,
     end: u64,
+    /// The sum of the last line, written or pending.
+    above: u32,
     /// Something was written since the last sync.
     dirty: bool,
 }
@@ -247,6 +279,7 @@ impl Journal {
             .open(&path)
             .map_err(io)?;
         let end = whole_lines(&mut file).map_err(io)?;
+        let above = sum::above(&mut file, end).map_err(io)?;
         file.set_len(end).map_err(io)?;
         file.seek(SeekFrom::Start(end)).map_err(io)?;
         let mut journal = Self {
@@ -254,6 +287,7 @@ impl Journal {
             file,
             pending: Vec::new(),
             end,
+            above,
             dirty: false,
         };
         if end == 0 {
@@ -262,23 +296,27 @@ impl Journal {
                 path: journal.path.clone(),
                 source,
             })?;
-            journal.append_line(format!("{{\"format\":{FORMAT},\"file\":\"{name}\"}}").as_bytes());
+            journal.append_line(|line| {
+                let head = format!("{{\"format\":{FORMAT},\"file\":\"{name}\"}}");
+                line.extend_from_slice(head.as_bytes());
+            });
         }
         Ok(journal)
     }
 
     /// Adds a fact to what the next [`flush`](Self::flush) writes.
     pub fn append<F: Facts>(&mut self, fact: &F) {
-        fact.encode(&mut self.pending);
-        self.pending.push(b'\n');
+        self.append_line(|line| fact.encode(line));
     }
 
-    /// Adds a line and tells the offset at which it will stand.
-    pub fn append_line(&mut self, line: &[u8]) -> u64 {
-        let at = self.end + self.pending.len() as u64;
-        self.pending.extend_from_slice(line);
+    /// Adds a line, an object with members; tells the offset at which it will stand and its length without the line feed.
+    pub fn append_line(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> (u64, u64) {
+        let start = self.pending.len();
+        encode(&mut self.pending);
+        self.above = sum::add(&mut self.pending, start, self.above);
+        let length = self.pending.len() - start;
         self.pending.push(b'\n');
-        at
+        (self.end + start as u64, length as u64)
     }
 
     /// Bytes that wait for the next flush.
@@ -422,15 +460,30 @@ mod tests {
         assert!(news().is_empty());
     }
 
+    /// Lines as a writer would leave them.
+    fn write_lines(path: &Path, lines: &[&str]) {
+        let (mut text, mut above) = (Vec::new(), sum::NONE);
+        for line in lines {
+            let start = text.len();
+            text.extend_from_slice(line.as_bytes());
+            above = sum::add(&mut text, start, above);
+            text.push(b'\n');
+        }
+        std::fs::write(path, text).unwrap();
+    }
+
     #[test]
     fn unknown_kinds_and_members_are_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pull.jsonl");
-        std::fs::write(
+        write_lines(
             &path,
-            "{\"format\":1,\"file\":\"pull\"}\n{\"fact\":\"future\",\"x\":1}\n{ \"name\":\"objects\", \"value\":\"keep\", \"more\":[], \"fact\":\"setting\" }\n",
-        )
-        .unwrap();
+            &[
+                r#"{"format":1,"file":"pull"}"#,
+                r#"{"fact":"future","x":1}"#,
+                r#"{ "name":"objects", "value":"keep", "more":[], "fact":"setting" }"#,
+            ],
+        );
         assert_eq!(values(&path), ["keep"]);
     }
 
@@ -438,15 +491,43 @@ mod tests {
     fn a_newer_format_and_a_damaged_line_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pull.jsonl");
+        // Its lines may have other sums, or none.
         std::fs::write(&path, "{\"format\":2}\n").unwrap();
         assert!(matches!(
             read::<PullFact>(&path, |_| ()),
             Err(JournalError::TooNew { found: 2, .. })
         ));
-        std::fs::write(&path, "{\"format\":1}\n{\"fact\":\"setting\"}\n").unwrap();
+        write_lines(&path, &[r#"{"format":1}"#, r#"{"fact":"setting"}"#]);
         assert!(matches!(
             read::<PullFact>(&path, |_| ()),
             Err(JournalError::Damaged { line: 2, .. })
         ));
+    }
+
+    #[test]
+    fn a_lost_line_is_damage_though_all_others_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pull.jsonl");
+        let mut journal = Journal::open(dir.path(), "pull").unwrap();
+        for value in ["one", "two", "three"] {
+            journal.append(&setting(value));
+        }
+        journal.flush().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for lost in 0..3 {
+            let kept = text.split_inclusive('\n').enumerate();
+            let kept: String = kept
+                .filter(|(index, _)| *index != lost)
+                .map(|(_, line)| line)
+                .collect();
+            std::fs::write(&path, kept).unwrap();
+            assert!(
+                matches!(
+                    read::<PullFact>(&path, |_| ()),
+                    Err(JournalError::Damaged { .. })
+                ),
+                "line {lost}"
+            );
+        }
     }
 }

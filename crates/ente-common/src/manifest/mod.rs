@@ -8,6 +8,7 @@ pub mod facts;
 pub mod journal;
 pub mod lock;
 pub mod state;
+mod sum;
 
 use std::fs;
 use std::io;
@@ -343,9 +344,12 @@ impl From<JournalError> for Failure {
                 .cause("a newer release wrote it")
                 .hint("update the tools; nothing was read further and nothing was changed"),
             JournalError::Io { source, .. } => Failure::disk(error.to_string(), source),
+            JournalError::Lost { .. } => Failure::new(Exit::Failed, "what was listed is damaged")
+                .cause(chain(&error))
+                .hint("`ente-pull --full DIR` lists it anew"),
             JournalError::Damaged { .. } => Failure::new(Exit::Failed, "the manifest is damaged")
                 .cause(chain(&error))
-                .hint("restore the file from a copy of the export, or rebuild the manifest from the tree: `ente-pull --init DIR` begins it; the exported files themselves are not touched"),
+                .hint("restore the file from a copy of the export; or `ente-pull --init DIR` sets the manifest aside, and `ente-verify --adopt DIR` finds what is exported, as its help shows; the exported files themselves are not touched"),
         }
     }
 }

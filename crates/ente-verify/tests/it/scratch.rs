@@ -17,11 +17,12 @@ use ente_common::manifest::facts::{
     Sidecar,
 };
 use ente_common::manifest::journal::Facts;
-use ente_common::manifest::{Account, Export, Journal, State};
+use ente_common::manifest::{Account, Export, Journal, State, ciphertext};
 use ente_common::record::Writer;
 use ente_common::ui::Ui;
 use ente_verify::Args;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Content of every sidecar.
 pub(crate) const SIDECAR: &[u8] = b"{\"title\":\"x\"}";
@@ -137,8 +138,25 @@ impl Scratch {
         journal.flush().unwrap();
     }
 
+    /// Facts of `ente-pull`, and the entries to which they point.
     pub(crate) fn pull(&self, facts: &[PullFact]) {
-        self.append(facts);
+        let mut facts = facts.to_vec();
+        let mut entries = Journal::open(&self.path(".ente"), "ciphertext").unwrap();
+        let entry = RawValue::from_string("{}".to_owned()).unwrap();
+        for fact in &mut facts {
+            match fact {
+                PullFact::Collection(it) => {
+                    (it.at, it.len) = ciphertext::append(&mut entries, it.id, None, &entry);
+                }
+                PullFact::File(it) => {
+                    (it.at, it.len) =
+                        ciphertext::append(&mut entries, it.collection, Some(it.id), &entry);
+                }
+                _ => {}
+            }
+        }
+        entries.flush().unwrap();
+        self.append(&facts);
     }
 
     pub(crate) fn decrypt(&self, facts: &[DecryptFact]) {

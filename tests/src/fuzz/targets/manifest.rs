@@ -10,6 +10,7 @@ use ente_common::manifest::journal::{Facts, Follow, Journal};
 use ente_common::manifest::{Export, State};
 
 use super::{scratch, spread};
+use crate::journal::summed;
 
 /// The first byte tells which file the rest is.
 pub(in crate::fuzz) fn run(data: &[u8]) {
@@ -39,6 +40,7 @@ fn read<F: Facts>(follow: &mut Follow) -> (Vec<F>, bool) {
 }
 
 fn journal<F: Facts + PartialEq + std::fmt::Debug>(dir: &Path, data: &[u8]) {
+    let data = &summed(data);
     let path = dir.join(format!("{}.jsonl", F::FILE));
     fs::write(&path, data).expect("scratch");
     let (facts, is_whole) = read::<F>(&mut Follow::new::<F>(dir));
@@ -70,6 +72,7 @@ fn journal<F: Facts + PartialEq + std::fmt::Debug>(dir: &Path, data: &[u8]) {
 }
 
 fn ciphertext(dir: &Path, data: &[u8]) {
+    let data = &summed(data);
     fs::write(dir.join("ciphertext.jsonl"), data).expect("scratch");
     let mut ciphertext = Ciphertext::open(dir).expect("it is there");
     let at = spread(data, data.len()) as u64;
