@@ -47,7 +47,6 @@ pub(crate) enum Outcome {
 /// Looks at the files of one export; shared by all threads.
 pub(crate) struct Looker {
     root: PathBuf,
-    partial: PathBuf,
     how: How,
     interrupt: Interrupt,
     /// Of parts and their bytes; none where records are counted instead.
@@ -73,7 +72,6 @@ impl Looker {
     ) -> Self {
         Self {
             root: export.dir().to_owned(),
-            partial: export.state_path("partial"),
             how,
             interrupt,
             progress,
@@ -110,10 +108,7 @@ impl Looker {
         let outcome = match self.look(path, written) {
             Ok(Some(seen)) => match classify(expected, &seen) {
                 None => Outcome::Well,
-                Some(Class::Missing) if self.is_under_way(&expected.subject) => Outcome::Wrong(
-                    Class::NotExported,
-                    Some("an interrupted run left it in `.ente/partial`; the next run puts it in its place".into()),
-                ),
+                Some(Class::Missing) => self.missing(expected, written),
                 Some(class @ (Class::NotExported | Class::Extra)) => {
                     Outcome::Wrong(class, expected.cause.clone())
                 }
@@ -209,8 +204,27 @@ impl Looker {
         Ok(is_whole.then(|| hasher.finish()))
     }
 
-    /// A run that was cut off left the file in `partial/` on its way to its place.
-    fn is_under_way(&self, of: &Subject) -> bool {
+    /// What to say of a file that is not in its place: a run that was cut off may have left it in `partial/` on its way there.
+    fn missing(&self, expected: &Expected, written: &Written) -> Outcome {
+        let Some(parked) = self.under_way(&expected.subject) else {
+            return Outcome::Wrong(Class::Missing, None);
+        };
+        match self.look(&parked, written) {
+            // The next run puts it back as it is.
+            Ok(Some(seen)) if classify(expected, &seen) == Some(Class::Damaged) => {
+                Outcome::Wrong(Class::Damaged, None)
+            }
+            Ok(Some(_)) => Outcome::Wrong(
+                Class::NotExported,
+                Some("an interrupted run left it in `.ente/partial`; the next run puts it in its place".into()),
+            ),
+            Ok(None) => Outcome::Stopped,
+            Err(error) => Outcome::Unreadable(error),
+        }
+    }
+
+    /// The path below the export of a file that waits in `partial/`.
+    fn under_way(&self, of: &Subject) -> Option<String> {
         let place = format!("{}-{}-{}", of.collection, of.file, of.part);
         let names = match (of.what, of.version) {
             (What::Sidecar, _) => vec![format!("sidecar-{place}")],
@@ -222,7 +236,11 @@ impl Looker {
             }
             (What::Content, None) | (What::Object, _) => vec![],
         };
-        names.iter().any(|name| self.partial.join(name).is_file())
+        let paths = names
+            .into_iter()
+            .map(|name| format!("{STATE_DIR}/partial/{name}"));
+        let mut files = paths.filter(|path| join(&self.root, path).is_file());
+        files.next()
     }
 }
 

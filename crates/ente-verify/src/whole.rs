@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::against::Listed;
 use crate::book::Book;
+use crate::check::Class;
 use crate::live::Live;
 use crate::look::{How, Looker, Outcome};
 use crate::plan::{self, Expected};
@@ -260,20 +261,18 @@ impl Check<'_> {
     ) -> Result<Vec<Found>, Failure> {
         let mut found = Vec::new();
         for (expected, outcome) in expected.iter().zip(outcomes) {
-            match outcome {
-                Outcome::Stopped => {}
-                Outcome::Well => {
-                    // Sizes and times cannot clear what reading the content found.
-                    let known =
-                        (self.how == How::Quick).then(|| self.report.book.known(&expected.subject));
-                    found.extend(
-                        known
-                            .flatten()
-                            .map(|class| Found::of(expected, class, None)),
-                    );
+            // Sizes and times cannot clear what reading the content found.
+            let known = (self.how == How::Quick).then(|| self.report.book.known(&expected.subject));
+            match (outcome, known.flatten()) {
+                (Outcome::Stopped, _) => {}
+                (Outcome::Well | Outcome::Wrong(Class::NotExported, _), Some(class)) => {
+                    found.push(Found::of(expected, class, None));
                 }
-                Outcome::Wrong(class, cause) => found.push(Found::of(expected, class, cause)),
-                Outcome::Unreadable(error) => self.report.unreadable_part(expected, &error, io)?,
+                (Outcome::Well, None) => {}
+                (Outcome::Wrong(class, cause), _) => found.push(Found::of(expected, class, cause)),
+                (Outcome::Unreadable(error), _) => {
+                    self.report.unreadable_part(expected, &error, io)?
+                }
             }
         }
         Ok(found)

@@ -233,6 +233,13 @@ fn an_interrupted_run_is_seen() {
         export.state().broken((1, 1), 0).is_none(),
         "nothing needs to be fetched"
     );
+    // It is no better there: the next run would put it back and call it well.
+    export.rot(&waiting);
+    for how in [&[][..], &["--quick"]] {
+        let ran = export.verify(how);
+        assert_eq!(found(&ran), pairs(&[("damaged", "Lisbon/a.jpg")]));
+        assert!(export.state().broken((1, 1), 0).is_some());
+    }
 
     // Newer content that did not come, and why.
     let export = Scratch::whole();
