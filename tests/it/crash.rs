@@ -166,6 +166,35 @@ fn what_was_being_healed_is_made_once() {
 }
 
 #[test]
+fn a_move_of_which_half_the_facts_are_there_needs_no_download() {
+    let (museum, machine, (first, second, file)) = exported(|live| {
+        let (first, second) = (live.create_album("First"), live.create_album("Second"));
+        let file = live.upload(first, NewFile::new("a.jpg", photo(1)));
+        live.upload(first, NewFile::new("b.jpg", photo(2)));
+        (first, second, file)
+    });
+    museum.with_library(|library| library.live_mut().move_to(file, first, second));
+    expect_all(&machine.steps(), 0);
+    let expected = tree(&machine.export);
+    let facts = ente_tests::harness::folded(&machine.export);
+    let version = facts[&format!("decrypt placement {second} {file}")]["version"].clone();
+    // A power cut left all facts but the last one, and the file not yet in its place.
+    let journal = machine.export.join(".ente/decrypt.jsonl");
+    let facts = fs::read_to_string(&journal).unwrap();
+    let last = facts.trim_end().rfind('\n').unwrap() + 1;
+    assert!(facts[last..].contains("\"gone\":true"), "{facts}");
+    fs::write(&journal, &facts[..last]).unwrap();
+    let name = format!("old-{first}-{file}-0-{}", version.as_str().unwrap());
+    let parked = machine.export.join(".ente/partial").join(name);
+    fs::rename(machine.export.join("Second/a.jpg"), parked).unwrap();
+    museum.reset_log();
+    expect_all(&machine.steps(), 0);
+    assert!(museum.fetched_objects().is_empty());
+    assert!(tree(&machine.export) == expected);
+    assert!(!machine.export.join(".ente/trash").exists());
+}
+
+#[test]
 fn objects_on_their_way_to_the_trash_get_there() {
     let mut library = Library::empty(7, EMAIL, PASSWORD);
     let live = library.live_mut();

@@ -12,7 +12,7 @@ use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::id::Version;
 use ente_common::manifest::PlacementKey;
-use ente_common::manifest::facts::DecryptFact;
+use ente_common::manifest::facts::{DecryptFact, Placement};
 use ente_common::record::Problem;
 
 use crate::place::sync_all;
@@ -23,6 +23,9 @@ use crate::tree::{Tree, problem};
 #[derive(Debug, Default)]
 pub struct Batch {
     facts: Vec<DecryptFact>,
+    /// Placements that are no more. Their facts come last: a power cut may take the end of a batch, and files on their way have two homes then
+    /// rather than none.
+    gone: BTreeSet<PlacementKey>,
     carries: Vec<Carry>,
     /// Where something will lie afterwards, in small letters.
     bound: HashSet<String>,
@@ -50,7 +53,7 @@ struct Carry {
 impl Batch {
     /// Nothing would be committed.
     pub fn is_empty(&self) -> bool {
-        self.facts.is_empty() && self.carries.is_empty()
+        self.facts.is_empty() && self.gone.is_empty() && self.carries.is_empty()
     }
 
     /// Sends a parked file on its way once the facts are safe.
@@ -105,7 +108,16 @@ impl Tree {
     /// Records a fact with the batch; from here on it counts for planning.
     pub fn stage(&mut self, batch: &mut Batch, fact: DecryptFact) {
         self.state.decrypt.apply(fact.clone());
+        if let DecryptFact::Placement(it) = &fact {
+            batch.gone.remove(&(it.collection, it.file));
+        }
         batch.facts.push(fact);
+    }
+
+    /// Records that a placement is no more.
+    pub fn stage_gone(&mut self, batch: &mut Batch, key: PlacementKey) {
+        self.state.decrypt.apply(gone(key));
+        batch.gone.insert(key);
     }
 
     /// Parks a file that leaves its place.
@@ -174,6 +186,9 @@ impl Tree {
         let journal = self.journal();
         for fact in &batch.facts {
             journal.append(fact);
+        }
+        for key in batch.gone {
+            journal.append(&gone(key));
         }
         journal.sync()?;
         let mut reached = BTreeSet::new();
@@ -316,6 +331,15 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+fn gone(key: PlacementKey) -> DecryptFact {
+    DecryptFact::Placement(Placement {
+        collection: key.0,
+        file: key.1,
+        gone: true,
+        ..Placement::default()
+    })
 }
 
 fn failed(dir: &Path) -> impl Fn(io::Error) -> Failure {

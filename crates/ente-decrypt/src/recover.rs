@@ -155,20 +155,24 @@ impl Tree {
         path: PathBuf,
         part: PartOf,
     ) -> Result<(), Failure> {
-        let others: Vec<PlacementKey> = self
+        // Where the album it came from no longer has it, it was on its way to another one.
+        let mut keys: Vec<PlacementKey> = self
             .state
             .decrypt
             .placements
             .keys()
             .copied()
-            .filter(|key| key.1 == part.key.1 && *key != part.key)
+            .filter(|key| key.1 == part.key.1)
             .collect();
+        keys.sort_by_key(|key| (!self.state.pull.files.contains_key(key), *key != part.key));
         if let Some(trash) = self.rotten(part, &path)? {
             batch.carry(path, trash);
             return Ok(());
         }
-        let mut keys = std::iter::once(part.key).chain(others);
-        if let Some(home) = keys.find_map(|key| self.home(key, part, &path, false)) {
+        if let Some(home) = keys
+            .iter()
+            .find_map(|key| self.home(*key, part, &path, false))
+        {
             batch.carry(path, home);
             return Ok(());
         }

@@ -121,16 +121,6 @@ impl Tree {
         }
     }
 
-    fn stage_gone(&mut self, batch: &mut Batch, key: PlacementKey) {
-        let gone = Placement {
-            collection: key.0,
-            file: key.1,
-            gone: true,
-            ..Placement::default()
-        };
-        self.stage(batch, DecryptFact::Placement(gone));
-    }
-
     /// Parks all parts of a placement with their sidecars, on their way to another name or album.
     fn park_parts(
         &mut self,
