@@ -1,12 +1,13 @@
 //! All automation of the workspace: `cargo xtask COMMAND`.
 //!
-//! Each command is a module. Nothing here needs a shell, and only `interop` and `crash` need programs that Rust does not bring.
+//! Each command is a module. Nothing here needs a shell, and only `interop`, `crash` and `bench` need programs that Rust does not bring.
 
 #![expect(
     clippy::print_stdout,
     reason = "these are commands for people at a terminal"
 )]
 
+mod bench;
 mod ci;
 mod demo;
 mod fuzz;
@@ -44,6 +45,8 @@ enum Command {
     Crash(DriverArgs),
     /// Let server and network fail at random, and see that the next run makes it good
     Faults(DriverArgs),
+    /// Measure the tools, as users get them, beside curl, b2sum, b3sum and dd
+    Bench(bench::Args),
     /// Let things go wrong on this machine: full, broken and odd disks, permissions, clocks
     LocalFaults(DriverArgs),
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Crash(driver) => run::driver("ente-crash", &driver.args),
         Command::Faults(driver) => run::driver("ente-faults", &driver.args),
+        Command::Bench(args) => bench::measure(&args),
         Command::LocalFaults(driver) => run::driver("ente-local", &driver.args),
     };
     match result {

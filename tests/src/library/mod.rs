@@ -2,10 +2,12 @@
 //!
 //! A [`Library`] answers what the wire asks for: collections, what changed in them, the trash, encrypted objects.
 //! Where that comes from is its own affair: [`Library::golden`] is data as it lies on disk; [`Library::empty`] and
-//! [`Library::generate`] are made up from a seed, and can be changed and looked into through [`Live`].
+//! [`Library::generate`] are made up from a seed, and can be changed and looked into through [`Live`]; [`Library::bulk`] is
+//! for measuring.
 
 mod account;
 mod albums;
+mod bulk;
 mod content;
 mod files;
 mod generate;
@@ -27,6 +29,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 pub use account::{Account, Passkey, Token};
+pub use bulk::{Bulk, BulkOptions};
 pub use content::Content;
 pub use generate::GenerateOptions;
 pub use golden::GoldenState;
@@ -48,6 +51,7 @@ pub struct Library {
 enum Source {
     Golden(Golden),
     Live(Box<Live>),
+    Bulk(Box<Bulk>),
 }
 
 /// Which of a file's two objects.
@@ -90,6 +94,10 @@ pub(crate) trait Stored {
     fn collection(&self, id: i64) -> Option<Value>;
     /// (`updationTime`, file) of every row of a collection; `None` without access.
     fn rows(&self, collection: i64) -> Option<Vec<(i64, i64)>>;
+    /// What a diff answers in place of a page of rows, where that was prepared: up to `size` rows later than `since_us`.
+    fn page(&self, _collection: i64, _since_us: i64, _size: usize) -> Option<String> {
+        None
+    }
     /// A row as a diff shows it.
     fn row(&self, collection: i64, file: i64) -> Value;
     /// A row without masking; `None` if the file is not in the collection now.
@@ -144,15 +152,39 @@ impl Library {
         library
     }
 
+    /// An account of many files that costs next to nothing to serve.
+    pub fn bulk(seed: u64, email: &str, password: &str, options: BulkOptions) -> Self {
+        let seed = Seed::new(seed);
+        let account = Account::new(seed, email, password);
+        let bulk = Bulk::new(seed, &account, options);
+        Self {
+            account,
+            source: Source::Bulk(Box::new(bulk)),
+            patches: BTreeMap::new(),
+        }
+    }
+
+    /// The contents of an account made by [`Library::bulk`], to change.
+    ///
+    /// # Panics
+    ///
+    /// If this is another one.
+    pub fn bulk_mut(&mut self) -> &mut Bulk {
+        match &mut self.source {
+            Source::Bulk(bulk) => bulk,
+            _ => panic!("this account was not made for measuring"),
+        }
+    }
+
     /// The contents of a made-up account, to look into.
     ///
     /// # Panics
     ///
-    /// If this is the golden account.
+    /// If this is another one.
     pub fn live(&self) -> &Live {
         match &self.source {
             Source::Live(live) => live,
-            Source::Golden(_) => panic!("the golden account is ciphertext only"),
+            _ => panic!("this account cannot be looked into"),
         }
     }
 
@@ -160,11 +192,11 @@ impl Library {
     ///
     /// # Panics
     ///
-    /// If this is the golden account.
+    /// If this is another one.
     pub fn live_mut(&mut self) -> &mut Live {
         match &mut self.source {
             Source::Live(live) => live,
-            Source::Golden(_) => panic!("the golden account cannot be changed, only switched"),
+            _ => panic!("this account cannot be changed so"),
         }
     }
 
@@ -176,7 +208,7 @@ impl Library {
     pub fn switch_to(&mut self, state: GoldenState) {
         match &mut self.source {
             Source::Golden(golden) => *golden = Golden::load(state),
-            Source::Live(_) => panic!("a made-up account has no golden states"),
+            _ => panic!("a made-up account has no golden states"),
         }
     }
 
@@ -203,6 +235,7 @@ impl Library {
         match &self.source {
             Source::Golden(golden) => golden,
             Source::Live(live) => &**live,
+            Source::Bulk(bulk) => &**bulk,
         }
     }
 

@@ -84,11 +84,22 @@ pub(crate) fn zeros(
     header: [u8; 24],
     length: u64,
 ) -> impl Iterator<Item = Bytes> + use<> {
+    chunks(key, header, length, |_| ())
+}
+
+/// As [`object`] of so many bytes, chunk by chunk; `fill` is given each chunk, which is zeros, to make it what it is to be.
+pub(crate) fn chunks<F: FnMut(&mut [u8])>(
+    key: &[u8; 32],
+    header: [u8; 24],
+    length: u64,
+    mut fill: F,
+) -> impl Iterator<Item = Bytes> + use<F> {
     let mut stream = push_stream(key, header);
     let chunks = length.div_ceil(CHUNK as u64).max(1);
     (0..chunks).map(move |index| {
         let left = length - index * CHUNK as u64;
         let mut chunk = vec![0; left.min(CHUNK as u64) as usize];
+        fill(&mut chunk);
         let is_last = index + 1 == chunks;
         let tag = if is_last { Tag::Final } else { Tag::Message };
         stream.push(&mut chunk, &[], tag).expect("fits in memory");

@@ -13,6 +13,12 @@ const TRASH_LIFETIME_US: i64 = 30 * 24 * 3600 * 1_000_000;
 /// What permanently deleted rows hold in place of metadata.
 const SCRUBBED: &str = "-";
 
+/// A file's key under that of a collection, in base64.
+pub(super) struct Wrapped {
+    pub(super) key: String,
+    pub(super) nonce: String,
+}
+
 impl Stored for Live {
     fn collections(&self) -> Vec<(i64, Value)> {
         let listed = self
@@ -285,11 +291,20 @@ impl Live {
         value.into()
     }
 
+    /// Wraps the key of a file for a collection.
+    pub(super) fn wrap(&self, collection: i64, file: i64, key: &[u8; 32]) -> Wrapped {
+        let nonce = self.seed.bytes("file key nonce", &[collection, file]);
+        let sealed = seal::secretbox(&self.collection_key(collection), nonce, key);
+        Wrapped {
+            key: encode(sealed),
+            nonce: encode(nonce),
+        }
+    }
+
     /// What rows of a collection and of the trash have in common.
     fn file_json(&self, collection: i64, id: i64, file: &File) -> Map<String, Value> {
         let key = self.file_key(id);
-        let nonce = self.seed.bytes("file key nonce", &[collection, id]);
-        let wrapped = seal::secretbox(&self.collection_key(collection), nonce, &key);
+        let wrapped = self.wrap(collection, id, &key);
         let version = file.versions.len() as u32;
         let object = |part| {
             let header = self.header(ObjectKey {
@@ -309,8 +324,8 @@ impl Live {
             "id": id,
             "ownerID": file.owner,
             "collectionID": collection,
-            "encryptedKey": encode(wrapped),
-            "keyDecryptionNonce": encode(nonce),
+            "encryptedKey": wrapped.key,
+            "keyDecryptionNonce": wrapped.nonce,
             "file": object(Part::Original),
             "thumbnail": object(Part::Thumbnail),
             "metadata": {"encryptedData": metadata, "decryptionHeader": encode(header), "size": 0},

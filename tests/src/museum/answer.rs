@@ -50,11 +50,12 @@ impl From<Denied> for ApiError {
 
 /// A JSON answer of the API.
 pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response {
-    with_type(
-        status,
-        "application/json; charset=utf-8",
-        body.to_string().into(),
-    )
+    json_text(status, body.to_string())
+}
+
+/// The same, of a text that is JSON.
+pub(crate) fn json_text(status: StatusCode, body: String) -> Response {
+    with_type(status, "application/json; charset=utf-8", body.into())
 }
 
 /// An error of the object store.

@@ -216,6 +216,8 @@ pub struct Conditions {
     pub latency: Duration,
     /// Bytes per second that all bodies of the object store share.
     pub bandwidth: Option<u64>,
+    /// Calls of the API per second that are answered; more of them wait for their turn, as at a server that is busy.
+    pub calls_per_s: Option<u32>,
     /// Requests per second beyond which each port answers "too many".
     pub max_requests_per_s: Option<usize>,
 }

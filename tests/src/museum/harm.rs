@@ -33,6 +33,8 @@ pub(crate) struct Harm {
     pub(crate) conditions: Mutex<Conditions>,
     /// Arrivals at the API and the store within the last second.
     recent: [Mutex<VecDeque<Instant>>; 2],
+    /// When the next call of the API is to be answered.
+    next_turn: Mutex<Option<Instant>>,
     /// When the line that all bodies share is free again.
     line_free_at: Mutex<Option<Instant>>,
 }
@@ -54,6 +56,14 @@ impl Harm {
         }
         recent.push_back(now);
         true
+    }
+
+    /// Takes the next turn of so many a second; returns when it is.
+    fn take_turn(&self, calls_per_s: u32) -> Instant {
+        let mut next = lock(&self.next_turn);
+        let turn = next.unwrap_or_else(Instant::now).max(Instant::now());
+        *next = Some(turn + Duration::from_secs(1) / calls_per_s.max(1));
+        turn
     }
 
     /// Takes the shared line for so many bytes; returns when they have passed.
@@ -88,6 +98,9 @@ pub(crate) async fn answer(
                 "Please reduce your request rate.",
             ),
         };
+    }
+    if let (Some(calls_per_s), Origin::Api) = (conditions.calls_per_s, origin) {
+        sleep_until(shared.harm.take_turn(calls_per_s)).await;
     }
     if !conditions.latency.is_zero() {
         sleep(conditions.latency).await;

@@ -7,10 +7,10 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
-use super::answer::{ApiError, BAD_REQUEST, FORBIDDEN, NOT_FOUND, with_type};
+use super::answer::{ApiError, BAD_REQUEST, FORBIDDEN, NOT_FOUND, json_text, with_type};
 use super::paging::page;
 use super::server::Shared;
 use super::session::{App, Params, Session};
@@ -63,18 +63,22 @@ pub(crate) async fn diff(
     State(shared): State<Arc<Shared>>,
     session: Session,
     params: Params,
-) -> Answer {
+) -> Result<Response, ApiError> {
     let id = number(&params, "collectionID").ok_or(BAD_REQUEST)?;
     let since = number(&params, "sinceTime").unwrap_or(0);
+    let size = shared.options.page_size;
     let libraries = shared.libraries();
     let library = &libraries[session.account];
+    if let Some(prepared) = library.stored().page(id, since, size) {
+        return Ok(json_text(StatusCode::OK, prepared));
+    }
     let rows = library.stored().rows(id).ok_or(NOT_FOUND)?;
-    let (files, has_more) = page(rows, since, shared.options.page_size);
+    let (files, has_more) = page(rows, since, size);
     let diff: Vec<Value> = files
         .into_iter()
         .map(|file| library.row(id, file))
         .collect();
-    Ok(Json(json!({"diff": diff, "hasMore": has_more})))
+    Ok(Json(json!({"diff": diff, "hasMore": has_more})).into_response())
 }
 
 pub(crate) async fn single_file(

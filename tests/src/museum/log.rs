@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use axum::extract::Request as HttpRequest;
 
@@ -36,6 +37,10 @@ pub struct Request {
     pub status: u16,
     /// The object that was sent, if one was.
     pub served: Option<Served>,
+    /// When it came.
+    pub arrived: Instant,
+    /// When its answer began.
+    pub answered: Option<Instant>,
 }
 
 /// The part of an object that an answer carried.
@@ -63,8 +68,8 @@ impl Request {
     }
 }
 
-#[derive(Default)]
 pub(crate) struct Log {
+    keeps: bool,
     requests: Mutex<BTreeMap<u64, Request>>,
     next: AtomicU64,
     api_connections: AtomicUsize,
@@ -72,8 +77,23 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// An empty log, which keeps requests or only counts connections.
+    pub(crate) fn new(keeps: bool) -> Self {
+        Self {
+            keeps,
+            requests: Mutex::default(),
+            next: AtomicU64::default(),
+            api_connections: AtomicUsize::default(),
+            store_connections: AtomicUsize::default(),
+        }
+    }
+
     /// Notes a request at its arrival; the number is for [`Log::answered`].
     pub(crate) fn arrived(&self, origin: Origin, request: &HttpRequest) -> u64 {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        if !self.keeps {
+            return number;
+        }
         let headers = request.headers().iter();
         let entry = Request {
             origin,
@@ -90,8 +110,9 @@ impl Log {
                 .collect(),
             status: 0,
             served: None,
+            arrived: Instant::now(),
+            answered: None,
         };
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
         lock(&self.requests).insert(number, entry);
         number
     }
@@ -101,6 +122,7 @@ impl Log {
         if let Some(entry) = lock(&self.requests).get_mut(&number) {
             entry.status = status;
             entry.served = served;
+            entry.answered = Some(Instant::now());
         }
     }
 

@@ -53,6 +53,8 @@ pub struct Options {
     pub clock: Clock,
     /// Calls of one sign-in route that are answered per minute; the real server allows 10.
     pub sign_in_calls_per_minute: Option<usize>,
+    /// Whether requests are kept to be looked at; a measurement of millions does without.
+    pub keeps_log: bool,
     /// Whether an unknown address gets invented parameters in place of 404, as under attack.
     pub invents_attributes: bool,
 }
@@ -65,6 +67,7 @@ impl Default for Options {
             link_lifetime: Duration::from_secs(7 * 24 * 3600),
             clock: Clock::system(),
             sign_in_calls_per_minute: None,
+            keeps_log: true,
             invents_attributes: false,
         }
     }
@@ -197,7 +200,7 @@ impl Museum {
         *lock(&self.shared.harm.conditions) = conditions;
     }
 
-    /// Every request since the start or the last [`Museum::reset_log`], in order of arrival.
+    /// Every request since the start or the last [`Museum::reset_log`], in order of arrival; none where the log is not kept.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.log.requests()
     }

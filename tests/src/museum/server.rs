@@ -93,8 +93,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
 /// What the handlers of a server share.
 pub(crate) fn share(library: Library, options: Options, ports: &Ports) -> io::Result<Arc<Shared>> {
     Ok(Arc::new(Shared {
+        log: Log::new(options.keeps_log),
         options,
-        log: Log::default(),
         harm: Harm::default(),
         cache: Cache::default(),
         links: Links::new(random()),

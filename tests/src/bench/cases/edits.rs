@@ -1,0 +1,132 @@
+//! What changes without new content, and content that lies in many albums.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use super::Case;
+use super::first::{conditions, export};
+use crate::bench::Setup;
+use crate::bench::contest::{Goal, Row};
+use crate::bench::machine::has_room;
+use crate::bench::yard::{Export, Yard};
+use crate::library::BulkOptions;
+use crate::museum::Origin;
+
+const PIPE: [&str; 2] = ["ente-decrypt", "ente-meta"];
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        Case {
+            name: "captions",
+            about: "another caption for each of 10,000 files",
+            needs: &[],
+            run: captions,
+        },
+        Case {
+            name: "albums",
+            about: "16 albums that hold the same 1,000 files, beside one that does",
+            needs: &[],
+            run: albums,
+        },
+    ]
+}
+
+/// Requests to the object store since the log was emptied.
+fn fetched(yard: &Yard<'_>) -> usize {
+    let requests = yard.museum.requests();
+    requests
+        .iter()
+        .filter(|request| request.origin == Origin::Store)
+        .count()
+}
+
+fn captions(setup: &Setup) -> Result<Vec<Row>, String> {
+    let account = BulkOptions {
+        albums: 10,
+        files: setup.scaled(1000),
+        bytes: 2000,
+        shared: false,
+    };
+    let count = account.albums * account.files;
+    let yard = Yard::open_with(setup, account, conditions(0), true)?;
+    let place = yard.in_memory()?;
+    export(&yard, &place, &[], &PIPE)?;
+    yard.museum.reset_log();
+    let edit = || {
+        yard.museum.with_library(|library| {
+            let bulk = library.bulk_mut();
+            let files = bulk.files();
+            bulk.edit_captions(files);
+        });
+    };
+    let mut contest = setup.contest("captions");
+    contest.enter("pipe", || {
+        edit();
+        export(&yard, &place, &[], &PIPE)
+    });
+    contest.enter("meta alone", || {
+        edit();
+        export(&yard, &place, &[], &["ente-decrypt"])?;
+        yard.run(&[&["ente-meta", &place.dir()]])
+    });
+    let series = contest.run()?;
+    setup.keep(&series)?;
+    let objects = fetched(&yard);
+    let row = |entrant| {
+        let row = series.row(entrant);
+        let rate = count as f64 / row.wall_s;
+        let goal = Goal::Rate {
+            count,
+            per_s: 5000.0,
+        };
+        row.goal(goal).goal(Goal::Holds(objects == 0)).note(format!(
+            "{rate:.0} sidecars a second, {objects} objects fetched"
+        ))
+    };
+    Ok(vec![row("pipe"), row("meta alone")])
+}
+
+fn albums(setup: &Setup) -> Result<Vec<Row>, String> {
+    has_room(&setup.memory, 6)?;
+    let account = |albums| BulkOptions {
+        albums,
+        files: setup.scaled(1000),
+        bytes: 300_000,
+        shared: true,
+    };
+    let many = Yard::open_with(setup, account(16), conditions(0), true)?;
+    let one = Yard::open_with(setup, account(1), conditions(0), true)?;
+    let mut counted = BTreeSet::new();
+    let mut contest = setup.contest("albums");
+    contest.enter("pipe, one album", || {
+        export(&one, &one.in_memory()?, &[], &PIPE)
+    });
+    contest.enter("pipe, 16 albums", || {
+        let place = many.in_memory()?;
+        many.museum.reset_log();
+        let taken = export(&many, &place, &[], &PIPE)?;
+        counted.insert((fetched(&many), stored(&place)?));
+        Ok(taken)
+    });
+    let series = contest.run()?;
+    setup.keep(&series)?;
+    let files = account(1).files;
+    let row = series.versus("pipe, 16 albums", "pipe, one album");
+    let is_once = counted.iter().all(|seen| *seen == (files, files));
+    let seen: Vec<String> = counted
+        .iter()
+        .map(|(fetched, stored)| format!("{fetched} fetched, {stored} stored"))
+        .collect();
+    Ok(vec![row.goal(Goal::Holds(is_once)).note(seen.join("; "))])
+}
+
+/// Exported files that share their place on the disk with no other.
+fn stored(place: &Export) -> Result<usize, String> {
+    let mut inodes = BTreeSet::new();
+    for file in place.files()? {
+        let metadata = fs::metadata(place.path().join(file)).map_err(|error| error.to_string())?;
+        inodes.insert(metadata.ino());
+    }
+    Ok(inodes.len())
+}

@@ -1,0 +1,196 @@
+//! Manifests of 10,000, 100,000 and 1,000,000 entries, made by the tools themselves from an account of as many empty files: what grows faster than the
+//! account is a defect.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use super::Case;
+use crate::bench::Setup;
+use crate::bench::contest::{Contest, Goal, Row};
+use crate::bench::machine::{CURL, has_room};
+use crate::bench::stopwatch::Taken;
+use crate::bench::yard::{Export, Yard};
+use crate::library::BulkOptions;
+use crate::museum::Conditions;
+
+/// Files of one album.
+const ALBUM: usize = 1000;
+/// An inode and a sidecar's page of memory for each file, its lines in the manifest, and what the tools hold.
+const BYTES_PER_ENTRY: usize = 11 << 10;
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        Case {
+            name: "listing",
+            about: "first listing of 10,000, 100,000 and 1,000,000 files",
+            needs: &[CURL],
+            run: listing,
+        },
+        Case {
+            name: "nothing",
+            about: "nothing to do, and one changed file, among as many; verify --quick",
+            needs: &[],
+            run: nothing,
+        },
+    ]
+}
+
+/// 1×, 10×, 100×.
+fn sizes(setup: &Setup) -> impl Iterator<Item = usize> {
+    let (first, most) = (setup.scaled(10_000), setup.most);
+    [first, 10 * first, 100 * first]
+        .into_iter()
+        .filter(move |entries| *entries <= most)
+}
+
+fn account(entries: usize) -> BulkOptions {
+    BulkOptions {
+        albums: entries.div_ceil(ALBUM),
+        files: entries.min(ALBUM),
+        bytes: 0,
+        shared: false,
+    }
+}
+
+/// More rounds where they are short.
+fn contest<'a>(setup: &Setup, case: &str, entries: usize) -> Contest<'a> {
+    setup.contest_of(
+        &format!("{case} {entries}"),
+        if entries > 100_000 { 1 } else { 3 },
+    )
+}
+
+fn listing(setup: &Setup) -> Result<Vec<Row>, String> {
+    let mut rows = Vec::new();
+    for entries in sizes(setup) {
+        has_room(
+            &setup.memory,
+            1 + (entries * BYTES_PER_ENTRY / 4) as u64 / (1 << 30),
+        )?;
+        let yard = Yard::open(setup, account(entries), Conditions::default())?;
+        let pages = yard.pages();
+        let mut contest = contest(setup, "listing", entries);
+        contest.enter("curl, 4 at once", || yard.curl(4, &pages));
+        // Nobody's files are wanted, so that nothing follows the listing.
+        contest.enter("pull", || {
+            yard.run(&[&["ente-pull", "--owner", "1", &yard.in_memory()?.dir()]])
+        });
+        let series = contest.run()?;
+        setup.keep(&series)?;
+        let mut row = series
+            .versus("pull", "curl, 4 at once")
+            .goal(Goal::Ratio(1.5))
+            .growth("first listing", entries);
+        if entries == 1_000_000 {
+            row = row.goal(Goal::MiB(250));
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn nothing(setup: &Setup) -> Result<Vec<Row>, String> {
+    let mut rows = Vec::new();
+    for entries in sizes(setup) {
+        has_room(
+            &setup.memory,
+            1 + (entries * BYTES_PER_ENTRY) as u64 / (1 << 30),
+        )?;
+        let yard = Yard::open(setup, account(entries), Conditions::default())?;
+        let place = yard.in_memory()?;
+        rows.push(first_export(setup, &yard, &place, entries)?);
+        rows.extend(later_runs(setup, &yard, &place, entries)?);
+    }
+    Ok(rows)
+}
+
+fn first_export(
+    setup: &Setup,
+    yard: &Yard<'_>,
+    place: &Export,
+    entries: usize,
+) -> Result<Row, String> {
+    let mut contest = Contest::new(format!("nothing {entries}"), crate::bench::contest::ONCE);
+    contest.enter("first export before it", || pipe(yard, place));
+    let series = contest.run()?;
+    setup.keep(&series)?;
+    let row = series.row("first export before it");
+    let rate = entries as f64 / row.wall_s;
+    Ok(row
+        .note(format!("{rate:.0} files a second"))
+        .growth("first export", entries))
+}
+
+fn later_runs(
+    setup: &Setup,
+    yard: &Yard<'_>,
+    place: &Export,
+    entries: usize,
+) -> Result<Vec<Row>, String> {
+    let dir = place.dir();
+    let mut contest = contest(setup, "nothing", entries);
+    contest.enter("pull", || yard.run(&[&["ente-pull", &dir]]));
+    contest.enter("pipe", || pipe(yard, place));
+    contest.enter("pipe, one changed", || {
+        let edit = |library: &mut crate::library::Library| {
+            let bulk = library.bulk_mut();
+            let file = bulk.files().start;
+            bulk.edit_captions([file]);
+        };
+        yard.museum.with_library(edit);
+        pipe(yard, place)
+    });
+    contest.enter("walk and stat", || {
+        let start = Instant::now();
+        walk(&place.path()).map_err(|error| error.to_string())?;
+        Ok(Taken::seconds(start.elapsed().as_secs_f64()))
+    });
+    contest.enter("verify --quick", || {
+        yard.run(&[&["ente-verify", "--quick", &dir]])
+    });
+    let series = contest.run()?;
+    setup.keep(&series)?;
+    let (mut pull, mut pipe) = (series.row("pull"), series.row("pipe"));
+    let mut changed = series.versus("pipe, one changed", "pipe");
+    match entries {
+        10_000 => pull = pull.goal(Goal::Seconds(0.03)).goal(Goal::MiB(24)),
+        100_000 => pull = pull.goal(Goal::Seconds(0.15)),
+        1_000_000 => {
+            pull = pull.goal(Goal::Seconds(1.2)).goal(Goal::MiB(250));
+            pipe = pipe.goal(Goal::Seconds(2.5)).goal(Goal::MiB(250));
+            changed = changed.goal(Goal::Seconds(2.5));
+        }
+        _ => {}
+    }
+    let quick = series
+        .versus("verify --quick", "walk and stat")
+        .note("to be bound by stat");
+    Ok(vec![
+        pull.growth("nothing to do: pull", entries),
+        pipe.growth("nothing to do: pipe", entries),
+        changed.growth("one changed: pipe", entries),
+        quick.growth("verify --quick", entries),
+    ])
+}
+
+fn pipe(yard: &Yard<'_>, place: &Export) -> Result<Taken, String> {
+    yard.run(&[
+        &["ente-pull", &place.dir()],
+        &["ente-decrypt", "-"],
+        &["ente-meta", "-"],
+    ])
+}
+
+/// Looks at every file of a tree on one thread: what must be asked of the file system, and no more.
+fn walk(folder: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        bytes += match entry.file_type()?.is_dir() {
+            true => walk(&entry.path())?,
+            false => entry.metadata()?.len(),
+        };
+    }
+    Ok(bytes)
+}
