@@ -40,9 +40,14 @@ Examples:
   ente-login --recovery-key ada@example.org    # the password is lost
   ente-login --seal passphrase                 # seal what is saved, or choose another passphrase
   ente-login --offline ~/Ente                  # without a server: only the keys
-  ente-login --export-token - | ssh box ente-login --import -
+  ente-login --export-token - | ssh box ente-login --import -    # it can pull, and decrypt nothing
+  ente-login --export-keys - | ssh box ente-login --import -     # it can decrypt, and ask nothing
   ente-login --check || mail -s 'sign in again' ada@example.org
   ente-login --logout ada@example.org
+
+What the account wants is asked for on the terminal, one after the other: the password, a code from an
+e-mail, the authenticator's code. For a passkey a page is shown, to be used in any browser; the address
+that it ends at can be pasted where waiting does not help.
 
 A password, recovery key or code comes from standard input where its file is `-`. A first run
 without a terminal has the code sent that an account asks for by e-mail; a second one takes it:
