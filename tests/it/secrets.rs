@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
+use std::process::Stdio;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -181,8 +183,13 @@ impl Seen {
     fn process(&mut self, what: &str, id: u32) {
         for file in ["cmdline", "environ"] {
             let text = match fs::read(format!("/proc/{id}/{file}")) {
-                // Closed to all but the administrator, as whom the tests may run.
-                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => continue,
+                // Closed to all but the administrator, as whom the tests may run. Arguments never are.
+                Err(error)
+                    if file == "environ"
+                        && error.kind() == std::io::ErrorKind::PermissionDenied =>
+                {
+                    continue;
+                }
                 text => text.unwrap(),
             };
             assert!(!text.is_empty(), "{what}: {file}");
@@ -422,6 +429,7 @@ fn an_encrypted_mirror_tells_no_more_than_the_server_knows() {
 fn the_system_shows_no_secret_of_a_process_and_keeps_no_core_of_it() {
     let mut seen = Seen::default();
     let (museum, signed_in) = golden();
+    let begin = signed_in.run(&["ente-pull", signed_in.dir()]).expect(0);
     museum.with_library(|library| library.account_mut().totp_enabled = true);
     let endpoint = museum.api_url();
 
@@ -449,6 +457,7 @@ fn the_system_shows_no_secret_of_a_process_and_keeps_no_core_of_it() {
     terminal.press("\u{3}");
     let _ = terminal.end().expect(130);
 
+    museum.reset_log();
     museum.inject(Match::api().path("/collections"), Fault::StallHeaders, None);
     let mut pull = signed_in
         .command(&["ente-pull", signed_in.dir()])
@@ -464,6 +473,21 @@ fn the_system_shows_no_secret_of_a_process_and_keeps_no_core_of_it() {
     seen.process("a pull", pull.id());
     pull.kill().unwrap();
     pull.wait().unwrap();
+
+    // With the keys in hand, and more records to come.
+    let begin = begin.stdout.lines().next().unwrap();
+    for tool in ["ente-decrypt", "ente-meta"] {
+        let mut stage = signed_in.command(&[tool, "-"]);
+        let mut stage = stage.stdin(Stdio::piped()).spawn().unwrap();
+        writeln!(stage.stdin.as_mut().unwrap(), "{begin}").unwrap();
+        let mut printed = String::new();
+        let mut output = BufReader::new(stage.stdout.take().unwrap());
+        output.read_line(&mut printed).unwrap();
+        assert!(printed.contains(r#""type":"begin""#), "{tool}: {printed}");
+        seen.process(tool, stage.id());
+        stage.kill().unwrap();
+        stage.wait().unwrap();
+    }
     seen.assert_free_of(&secrets());
 }
 

@@ -121,9 +121,22 @@ fn available_memory() -> Option<u64> {
             Some(kib * 1024)
         });
     // `max` where there is no limit.
-    let container = number("/sys/fs/cgroup/memory.max")
-        .map(|limit| limit.saturating_sub(number("/sys/fs/cgroup/memory.current").unwrap_or(0)));
+    let container = number("/sys/fs/cgroup/memory.max").map(|limit| {
+        let current = number("/sys/fs/cgroup/memory.current").unwrap_or(0);
+        let stat = std::fs::read_to_string("/sys/fs/cgroup/memory.stat").unwrap_or_default();
+        left_in_container(limit, current, &stat)
+    });
     system.into_iter().chain(container).min()
+}
+
+/// What a container's limit leaves. The contents of files count as used there, and are dropped when memory is asked for.
+fn left_in_container(limit: u64, current: u64, stat: &str) -> u64 {
+    let files = stat.lines().filter_map(|line| {
+        let (name, bytes) = line.split_once(' ')?;
+        let is_file = matches!(name, "inactive_file" | "active_file");
+        is_file.then(|| bytes.parse::<u64>().ok()).flatten()
+    });
+    limit.saturating_sub(current.saturating_sub(files.sum()))
 }
 
 #[cfg(test)]
@@ -140,6 +153,21 @@ mod tests {
             Some("the password of `a@b` takes 1.00 GiB for some seconds, and 512.00 MiB are free")
         );
         assert!(said.hint.unwrap().contains("on another machine"));
+    }
+
+    #[test]
+    fn what_files_take_of_a_container_is_free() {
+        let stat = "anon 300\nfile 700\ninactive_anon 5\ninactive_file 400\nactive_file 200\n";
+        for (limit, current, stat, free) in [
+            (2000, 1000, stat, 1600),
+            (2000, 1000, "", 1000),
+            (2000, 1000, "inactive_file many\n", 1000),
+            (500, 1000, stat, 100),
+            (100, 1000, stat, 0),
+            (2000, 100, stat, 2000),
+        ] {
+            assert_eq!(left_in_container(limit, current, stat), free, "{stat}");
+        }
     }
 
     #[cfg(target_os = "linux")]

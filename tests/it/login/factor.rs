@@ -224,6 +224,28 @@ fn the_address_that_a_browser_cannot_open_can_be_pasted() {
 }
 
 #[test]
+fn who_keeps_pressing_enter_is_not_shut_out_by_the_server() {
+    let options = Options {
+        sign_in_calls_per_minute: Some(10),
+        ..Options::default()
+    };
+    let museum = ada_with(options, |account| account.passkey = Passkey::Asks);
+    let machine = machine();
+    let mut terminal = past_the_password(&machine, &museum, &[]);
+    for _ in 0..25 {
+        terminal
+            .wait_for("press Enter when the browser is done")
+            .type_line("");
+    }
+    terminal.wait_for("press Enter when the browser is done");
+    let asked = calls(&museum, "/get-token");
+    assert!((2..=9).contains(&asked), "{asked} times");
+    terminal.press("\u{3}");
+    let outcome = terminal.end().expect(130);
+    assert!(!outcome.stderr.contains("too many"), "{}", outcome.stderr);
+}
+
+#[test]
 fn a_passkey_that_comes_too_late_starts_again() {
     for gone in [Fault::Status(404), typed(410, "INVALID_SESSION")] {
         let museum = ada(|account| account.passkey = Passkey::Asks);

@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn published_keks() {
         let own_salt = crate::encoding::from_base64("vd0dcYMGNLKn/gpT6uTFTw==").unwrap();
-        let cases: [(&str, &[u8], u64, u64, &str); 4] = [
+        let cases: [(&str, &[u8], u64, u64, &str); 5] = [
             (
                 "test_password",
                 &own_salt,
@@ -151,6 +151,14 @@ mod tests {
                 67_108_864,
                 2,
                 "f1b5c57bd39c62014b69801ed1b7bfc7567e94303fce6de2b6853e6796206402",
+            ),
+            // What accounts of 2021 to 2025 cost; computed by libsodium.
+            (
+                "correct horse battery staple",
+                &[0x42; 16],
+                1 << 30,
+                4,
+                "65bf8899bc66c5d4ede4f7a6041bd02c592c2ac6b806f6bccdc650d965ee2306",
             ),
             // Not a whole number of KiB: rounded down.
             (
