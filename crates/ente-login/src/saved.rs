@@ -18,7 +18,8 @@ use ente_common::ui::clean;
 pub(crate) fn status(keystore: &Keystore, io: &mut Io) -> Result<Exit, Failure> {
     let (accounts, mut unreadable) = keystore.survey()?;
     if accounts.is_empty() {
-        return Err(unreadable.pop().unwrap_or(KeystoreError::Empty).into());
+        let error = unreadable.pop().map_or(KeystoreError::Empty, |it| it.error);
+        return Err(error.into());
     }
     let mut text = String::new();
     for entry in accounts {
@@ -50,8 +51,8 @@ pub(crate) fn status(keystore: &Keystore, io: &mut Io) -> Result<Exit, Failure> 
     }
     print(io, text.as_bytes())?;
     let mut exit = Exit::Done;
-    for error in unreadable {
-        let failure = Failure::from(error);
+    for it in unreadable {
+        let failure = Failure::from(it.error);
         exit = failure.exit;
         io.ui.warning(&failure);
     }
@@ -206,15 +207,21 @@ pub(crate) fn make_default(
     Ok(Exit::Done)
 }
 
-/// Ends the session on the server and removes the account's credentials from this machine; the
-/// second also where the first is not possible, but not where the person changed their mind or has to agree first.
+/// Ends the session on the server and removes the account's credentials from this machine; the second also where the first
+/// is not possible, as with damaged ones that are named, but not where the person changed their mind or has to agree first.
 pub(crate) fn logout(
     keystore: &Keystore,
     select: Select<'_>,
     connection: &Connection,
     io: &Io,
 ) -> Result<Exit, Failure> {
-    let entry = keystore.find(select)?;
+    let entry = match (keystore.find(select), select.name()) {
+        (Err(KeystoreError::Damaged(_)), Some(name)) => {
+            keystore.remove_damaged(name)?;
+            return Ok(still_alive("they are damaged", io));
+        }
+        (found, _) => found?,
+    };
     let ended = match entry.token {
         Some(_) => end_session(keystore, &entry.folder, connection, io),
         None => Ok(()),
@@ -233,16 +240,19 @@ pub(crate) fn logout(
                 .note(&format!("{} is signed out", entry.account.email));
             Ok(Exit::Done)
         }
-        Err(failure) => {
-            let what = "the credentials are removed, but the session goes on at the server";
-            io.ui.warning(
-                &Failure::new(Exit::Problems, what)
-                    .cause(failure)
-                    .hint("end it under Active sessions in one of Ente's own apps"),
-            );
-            Ok(Exit::Problems)
-        }
+        Err(failure) => Ok(still_alive(failure, io)),
     }
+}
+
+/// Warns of a session that nobody but its owner can end now.
+fn still_alive(cause: impl std::fmt::Display, io: &Io) -> Exit {
+    let what = "the credentials are removed, but the session goes on at the server";
+    io.ui.warning(
+        &Failure::new(Exit::Problems, what)
+            .cause(cause)
+            .hint("end it under Active sessions in one of Ente's own apps"),
+    );
+    Exit::Problems
 }
 
 fn end_session(

@@ -6,7 +6,6 @@ use std::time::Duration;
 use ente_common::api::{App, Client, Connection, Endpoint};
 use ente_common::cli::Io;
 use ente_common::exit::{Exit, Failure};
-use ente_common::keystore::{KeystoreError, Select};
 use ente_common::manifest::{Account, Export};
 use ente_common::record::Begin;
 
@@ -37,14 +36,11 @@ impl Session {
             true => Some(Export::open(dir)?.about().account.clone()),
             false => None,
         };
-        let saved = match (args.keystore.select(), &owner) {
-            (Select::Default, Some(owner)) => match keystore.token(Select::Account(owner)) {
-                // Somebody else is signed in: that is for the export to refuse.
-                Err(KeystoreError::Unknown(_)) => keystore.token(Select::Default),
-                found => found,
-            },
-            (select, _) => keystore.token(select),
-        }?;
+        let select = match &owner {
+            Some(owner) => args.keystore.select_for(owner),
+            None => args.keystore.select(),
+        };
+        let saved = keystore.token(select)?;
         let endpoint = Endpoint::parse(&saved.account.endpoint).map_err(|error| {
             let what = format!("`{}` is no server", saved.account.endpoint);
             Failure::new(Exit::Failed, what).cause(error)

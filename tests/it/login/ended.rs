@@ -31,7 +31,7 @@ fn ctrl_c_leaves_the_credentials_where_they_are() {
     let machine = sealed(&museum);
     let mut terminal = machine.at_terminal(&["ente-login", "--logout"]);
     terminal
-        .wait_for("passphrase of the credentials: ")
+        .wait_for("passphrase of the credentials of ada@example.org: ")
         .press("\u{3}");
     let _ = terminal.end().expect(130);
     assert!(holds_credentials(&machine));
@@ -134,14 +134,101 @@ fn one_damaged_account_does_not_stand_in_the_way_of_another() {
         outcome.stderr
     );
     let _ = machine.run(&["ente-login", "--check", ADA]).expect(0);
-    let _ = machine
-        .run(&["ente-login", "--logout", "bob@example.org"])
-        .expect(10);
     let _ = machine.run(&["ente-login", "--logout", ADA]).expect(0);
     assert!(!machine.config().join(ADA).exists());
     // Nobody is taken for the only account while another cannot be read.
     let outcome = machine.run(&["ente-login", "--logout"]).expect(10);
     assert!(outcome.stderr.contains("is damaged"), "{}", outcome.stderr);
+
+    // Named as the message names it, it goes.
+    let line = "run `ente-login --logout 'bob@example.org'`, then sign in again";
+    assert!(outcome.stderr.contains(line), "{}", outcome.stderr);
+    let _ = machine.run(&bob).expect(10);
+    let logout = ["ente-login", "--logout", "bob@example.org"];
+    let outcome = machine.run(&logout).expect(3);
+    let said = "the session goes on at the server\n  cause: they are damaged\n";
+    assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+    assert!(!machine.config().join("bob@example.org").exists());
+    let _ = machine.run(&bob).expect(0);
+    let newer = r#"{"format":2}"#;
+    fs::write(machine.config().join("bob@example.org/keys"), newer).unwrap();
+    let _ = machine.run(&logout).expect(14);
+    assert!(machine.config().join("bob@example.org/keys").exists());
+}
+
+#[test]
+fn credentials_that_are_not_here_are_asked_for_by_the_whole_line() {
+    let museum = ada(|_| {});
+    let machine = machine();
+    let locker = [
+        "--app",
+        "locker",
+        "--password-command",
+        "echo 'correct horse'",
+    ];
+    let _ = machine.run(&line(&museum, &locker)).expect(0);
+    let _ = machine.run(&["ente-pull", machine.dir()]).expect(0);
+    let url = museum.api_url();
+    let expected = format!("`ente-login --endpoint {url} --app locker {ADA}`");
+    let says_so = |line: &[&str]| {
+        let outcome = machine.run(line).expect(10);
+        assert!(
+            outcome.stderr.contains(&expected),
+            "{line:?}: {}",
+            outcome.stderr
+        );
+    };
+    let folder = machine.config().join(ADA);
+    for (file, tools) in [
+        ("token", &["ente-pull"][..]),
+        ("keys", &["ente-decrypt", "ente-meta"]),
+    ] {
+        fs::remove_file(folder.join(file)).unwrap();
+        for tool in tools {
+            says_so(&[tool, machine.dir()]);
+        }
+    }
+    // Nobody at all is signed in now.
+    for tool in ["ente-pull", "ente-decrypt", "ente-meta"] {
+        says_so(&[tool, machine.dir()]);
+    }
+}
+
+/// What happens where the credentials cannot be written to the end.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_saved_stays_whole_where_a_new_one_cannot_be_written() {
+    let museum = ada(|_| {});
+    let machine = machine();
+    let files = ["token", "keys"].map(|file| machine.config().join(ADA).join(file));
+    let password = ["--password-command", "echo 'correct horse'"];
+    // No file may grow: the system ends the tool in the middle of saving, or refuses to write as a full disk does.
+    for (no_room, code) in [("ulimit -f 0", 128 + 25), ("trap '' XFSZ; ulimit -f 0", 1)] {
+        let run = || {
+            let mut command =
+                super::sources::in_shell(&machine, no_room, &line(&museum, &password));
+            Outcome::from(command.output().unwrap())
+        };
+        let _ = run().expect(code);
+        assert!(files.iter().all(|file| !file.exists()), "{no_room}");
+        assert_not_signed_in(&machine);
+
+        let _ = machine.run(&line(&museum, &password)).expect(0);
+        let before = files.each_ref().map(|file| fs::read(file).unwrap());
+        let outcome = run().expect(code);
+        assert_eq!(files.each_ref().map(|file| fs::read(file).unwrap()), before);
+        if code == 1 {
+            let said = format!("error: cannot use `{}`\n  cause: ", files[1].display());
+            assert!(outcome.stderr.contains(&said), "{}", outcome.stderr);
+        }
+        assert_signed_in(&machine, &museum);
+        let _ = machine.run(&line(&museum, &password)).expect(0);
+        let _ = machine.run(&["ente-login", "--logout"]).expect(0);
+        assert!(
+            !machine.config().join(ADA).exists(),
+            "what is left of a killed run goes too"
+        );
+    }
 }
 
 #[test]

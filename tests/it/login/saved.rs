@@ -65,6 +65,7 @@ fn a_monitor_gets_one_line_and_a_code() {
     let _ = machine.run(&renew).expect(0);
     let _ = machine.run(&check).expect(0);
 
+    let url = museum.api_url().to_owned();
     drop(museum);
     let outcome = machine.run(&check).expect(13);
     assert_eq!(outcome.stdout.lines().count(), 1);
@@ -75,11 +76,8 @@ fn a_monitor_gets_one_line_and_a_code() {
             .stdout
             .contains("there are no credentials for the server")
     );
-    assert!(
-        outcome
-            .stdout
-            .ends_with("sign in again with `ente-login ada@example.org`\n")
-    );
+    let line = format!("sign in again with `ente-login --endpoint {url} {ADA}`\n");
+    assert!(outcome.stdout.ends_with(&line), "{}", outcome.stdout);
     let nobody = super::machine().run(&check).expect(10);
     assert_eq!(nobody.stdout.lines().count(), 1);
     assert!(nobody.stdout.starts_with("no account is signed in; run "));
@@ -111,10 +109,10 @@ fn a_passphrase_is_chosen_on_a_terminal_and_asked_for_by_each_tool() {
     // On the terminal, although all three streams lead elsewhere.
     let mut terminal = machine.at_terminal_redirected(&list);
     terminal
-        .wait_for("ente-pull: passphrase of the credentials: ")
+        .wait_for("ente-pull: passphrase of the credentials of ada@example.org: ")
         .type_line("green wax");
     terminal
-        .wait_for("ente-pull: passphrase of the credentials: ")
+        .wait_for("ente-pull: passphrase of the credentials of ada@example.org: ")
         .type_line("red wax");
     let outcome = terminal.end().expect(0);
     assert!(outcome.stderr.contains("the passphrase is wrong"));
@@ -130,6 +128,40 @@ fn a_passphrase_is_chosen_on_a_terminal_and_asked_for_by_each_tool() {
     let _ = machine.run(&with_passphrase).expect(0);
     let status = machine.run(&["ente-login", "--status"]).expect(0).stdout;
     assert!(status.contains("sealed by a passphrase"), "{status}");
+}
+
+#[test]
+fn the_tools_of_a_pipe_ask_one_after_the_other() {
+    let museum = ada(|_| {});
+    let machine = machine();
+    let file = passphrase_file(&machine, "red wax");
+    let sealed = [
+        "--seal",
+        "passphrase",
+        "--passphrase-file",
+        &file,
+        "--password-file",
+        "-",
+    ];
+    let _ = machine
+        .run_with(&line(&museum, &sealed), ADAS_PASSWORD)
+        .expect(0);
+    fs::remove_file(&file).unwrap();
+    let mut terminal = machine.pipe_at_terminal(&[
+        &["ente-pull", machine.dir()],
+        &["ente-decrypt", "-"],
+        &["ente-meta", "--quiet", "-"],
+    ]);
+    for tool in ["ente-pull", "ente-decrypt", "ente-meta"] {
+        let asked = format!("{tool}: passphrase of the credentials of ada@example.org: ");
+        terminal.wait_for(&asked).type_line("red wax");
+    }
+    let outcome = terminal.end().expect(0);
+    // Each question is answered before the next one comes, and nothing comes between.
+    let shown: Vec<&str> = outcome.stderr.lines().map(str::trim_end).collect();
+    let questions = ["ente-pull", "ente-decrypt", "ente-meta"]
+        .map(|tool| format!("{tool}: passphrase of the credentials of ada@example.org:"));
+    assert_eq!(shown, questions);
 }
 
 #[test]

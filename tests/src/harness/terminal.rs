@@ -47,6 +47,27 @@ impl Machine {
                 .stderr(Stdio::piped()),
         )
     }
+
+    /// Starts tools joined by pipes on one terminal, as a shell does. The exit code is that of the last one.
+    ///
+    /// # Panics
+    /// If they cannot be started.
+    pub fn pipe_at_terminal(&self, stages: &[&[&str]]) -> Terminal {
+        let stages = stages.iter().map(|stage| {
+            let words = stage.iter().map(|word| format!(" '{word}'"));
+            format!("'{}'{}", self.tool.display(), words.collect::<String>())
+        });
+        let line = stages.collect::<Vec<_>>().join(" | ");
+        let tool = self.command(&[]);
+        let variables = tool.get_envs();
+        let mut shell = std::process::Command::new("sh");
+        shell
+            .args(["-c", &line])
+            .current_dir(self.home())
+            .env_clear()
+            .envs(variables.filter_map(|(name, value)| Some((name, value?))));
+        Terminal::start(shell.into())
+    }
 }
 
 impl Terminal {

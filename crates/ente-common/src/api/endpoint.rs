@@ -2,8 +2,7 @@
 
 use url::{Host, Url};
 
-/// The API of Ente's own service.
-pub const PRODUCTION: &str = "https://api.ente.com";
+use crate::manifest::PRODUCTION;
 
 /// The base address of an API server, normalised: two spellings of one server are equal.
 ///

@@ -9,7 +9,7 @@ use reqwest::Response;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 
-use super::{Endpoint, PRODUCTION};
+use super::Endpoint;
 use crate::exit::{Exit, Failure};
 use crate::manifest::Account;
 
@@ -270,24 +270,18 @@ pub fn session_ended(account: &Account) -> Failure {
     )
     .cause("the server no longer accepts the saved token")
     .hint(format!(
-        "run `{}`, then the same command again",
-        sign_in_line(account)
+        "run `{}{}`, then the same command again",
+        account.sign_in_line(),
+        consent(account)
     ))
 }
 
-/// What signs this account in again, and no other of the same address.
-fn sign_in_line(account: &Account) -> String {
-    let mut line = "ente-login".to_owned();
-    if !account.is_at(PRODUCTION) {
-        line.push_str(&format!(" --endpoint {}", account.endpoint));
+/// What the line to type needs in addition where the session would go over the network in the clear.
+fn consent(account: &Account) -> &'static str {
+    match Endpoint::parse(&account.endpoint) {
+        Ok(endpoint) if endpoint.is_plain_http() && !endpoint.is_loopback() => " --insecure-http",
+        _ => "",
     }
-    if Endpoint::parse(&account.endpoint).is_ok_and(|it| it.is_plain_http() && !it.is_loopback()) {
-        line.push_str(" --insecure-http");
-    }
-    if account.app != "photos" {
-        line.push_str(&format!(" --app {}", account.app));
-    }
-    format!("{line} {}", account.email)
 }
 
 /// The last error of the chain: `Connection refused (os error 111)` rather than three layers of
@@ -374,33 +368,29 @@ mod tests {
     }
 
     #[test]
-    fn the_line_to_type_leads_to_the_same_account() {
-        for (endpoint, app, line) in [
-            ("https://api.ente.com", "photos", "ente-login a@b"),
-            ("https://api.ente.io", "photos", "ente-login a@b"),
+    fn the_line_to_type_asks_for_consent_to_plain_http() {
+        for (endpoint, line) in [
             (
-                "https://api.ente.com",
-                "locker",
-                "ente-login --app locker a@b",
+                "http://localhost",
+                "ente-login --endpoint http://localhost a@b",
             ),
             (
-                "http://localhost:8080",
-                "photos",
-                "ente-login --endpoint http://localhost:8080 a@b",
+                "https://192.0.2.1",
+                "ente-login --endpoint https://192.0.2.1 a@b",
             ),
             (
                 "http://192.0.2.1",
-                "locker",
-                "ente-login --endpoint http://192.0.2.1 --insecure-http --app locker a@b",
+                "ente-login --endpoint http://192.0.2.1 a@b --insecure-http",
             ),
         ] {
-            let account = Account {
+            let failure = session_ended(&Account {
                 endpoint: endpoint.to_owned(),
-                app: app.to_owned(),
+                app: "photos".to_owned(),
                 user_id: 1,
                 email: "a@b".to_owned(),
-            };
-            assert_eq!(sign_in_line(&account), line);
+            });
+            let hint = format!("run `{line}`, then the same command again");
+            assert_eq!(failure.hint, Some(hint));
         }
     }
 

@@ -28,7 +28,7 @@ use reqwest::{Certificate, ClientBuilder, RequestBuilder, Response, redirect};
 use serde::de::DeserializeOwned;
 
 pub use account::{Authorization, Next, PasskeySession, Session, SrpAttributes, SrpSession};
-pub use endpoint::{Endpoint, EndpointError, PRODUCTION};
+pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Answer, ApiError, ErrorKind, session_ended};
 pub use object::{Fetched, ObjectBody};
 pub use retry::Retry;

@@ -14,8 +14,10 @@ pub enum Select<'a> {
     Default,
     /// By e-mail address, user ID, or the name of its folder.
     Named(&'a str),
-    /// The account that an export belongs to.
+    /// This one.
     Account(&'a Account),
+    /// The one that an export belongs to; where it is not here the one that would be used anyway, for the export to refuse.
+    Owner(&'a Account),
     /// As far as it is said: the name as above, the server, the app. Of several, the one marked as default.
     Within {
         /// E-mail address, user ID or folder.
@@ -25,6 +27,17 @@ pub enum Select<'a> {
         /// `photos` or `locker`.
         app: Option<&'a str>,
     },
+}
+
+impl<'a> Select<'a> {
+    /// The name, where one is said.
+    pub fn name(self) -> Option<&'a str> {
+        match self {
+            Self::Named(name) => Some(name),
+            Self::Within { name, .. } => name,
+            Self::Default | Self::Account(_) | Self::Owner(_) => None,
+        }
+    }
 }
 
 /// One account of the keystore.
@@ -40,6 +53,15 @@ pub struct Entry {
     pub keys: Option<Seal>,
     /// Whether it is the one used where none is named.
     pub is_default: bool,
+}
+
+/// A folder whose credentials cannot be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Its name in the keystore.
+    pub folder: String,
+    /// Why not.
+    pub error: KeystoreError,
 }
 
 impl Entry {
@@ -79,14 +101,14 @@ impl Keystore {
     /// When the folder, or a credential file in it, cannot be read.
     pub fn accounts(&self) -> Result<Vec<Entry>, KeystoreError> {
         let (accounts, mut unreadable) = self.survey()?;
-        unreadable.pop().map_or(Ok(accounts), Err)
+        unreadable.pop().map_or(Ok(accounts), |it| Err(it.error))
     }
 
     /// The accounts that can be read, by name of their folder, and what is wrong with the others.
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn survey(&self) -> Result<(Vec<Entry>, Vec<KeystoreError>), KeystoreError> {
+    pub fn survey(&self) -> Result<(Vec<Entry>, Vec<Unreadable>), KeystoreError> {
         let failed = |source| self.io(&self.dir, source);
         let listing = match fs::read_dir(&self.dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
@@ -102,9 +124,9 @@ impl Keystore {
                 continue;
             };
             if item.path().is_dir() {
-                match self.entry(folder) {
+                match self.entry(&folder) {
                     Ok(entry) => entries.extend(entry),
-                    Err(error) => unreadable.push(error),
+                    Err(error) => unreadable.push(Unreadable { folder, error }),
                 }
             }
         }
@@ -122,14 +144,19 @@ impl Keystore {
     /// # Errors
     /// When none or several could be meant.
     pub fn find(&self, select: Select<'_>) -> Result<Entry, KeystoreError> {
-        let (accounts, mut unreadable) = self.survey()?;
-        if accounts.is_empty() {
-            return Err(unreadable.pop().unwrap_or(KeystoreError::Empty));
+        if let Select::Owner(account) = select {
+            return match self.find(Select::Account(account)) {
+                Err(absent @ KeystoreError::Absent(_)) => {
+                    self.find(Select::Default).map_err(|_| absent)
+                }
+                found => found,
+            };
         }
+        let (accounts, mut unreadable) = self.survey()?;
         let names = |entries: &[Entry]| entries.iter().map(|entry| entry.folder.clone()).collect();
         let meant = |entry: &Entry| match select {
             Select::Default => entry.is_default,
-            Select::Account(account) => entry.account.is(account),
+            Select::Account(account) | Select::Owner(account) => entry.account.is(account),
             Select::Named(name) => entry.is_called(name),
             Select::Within {
                 name,
@@ -141,12 +168,8 @@ impl Keystore {
                     && app.is_none_or(|app| entry.account.app == app)
             }
         };
-        let name = match select {
-            Select::Named(name) => Some(name),
-            Select::Within { name, .. } => name,
-            Select::Default | Select::Account(_) => None,
-        };
-        let all_names = names(&accounts);
+        let name = select.name();
+        let all_names: Vec<_> = names(&accounts);
         let mut found: Vec<Entry> = accounts.into_iter().filter(meant).collect();
         // The address of one account may be the folder of another, on a second server.
         if let Some(name) = name
@@ -160,9 +183,16 @@ impl Keystore {
         match (found.len(), select) {
             (1, _) => Ok(found.remove(0)),
             // It may be one of those.
-            (0, _) if !unreadable.is_empty() => Err(unreadable.remove(0)),
+            (0, _) if !unreadable.is_empty() => {
+                let named = |it: &Unreadable| Some(it.folder.as_str()) == name;
+                let index = unreadable.iter().position(named).unwrap_or(0);
+                Err(unreadable.swap_remove(index).error)
+            }
+            (0, Select::Account(account) | Select::Owner(account)) => {
+                Err(KeystoreError::Absent(Box::new(account.clone())))
+            }
+            _ if all_names.is_empty() => Err(KeystoreError::Empty),
             (_, Select::Default) => Err(KeystoreError::Several(all_names)),
-            (0, Select::Account(account)) => Err(KeystoreError::Unknown(account.email.clone())),
             (0, Select::Within { endpoint, app, .. }) => {
                 let said = [name, endpoint, app].into_iter().flatten();
                 Err(KeystoreError::Unknown(said.collect::<Vec<_>>().join(" ")))
@@ -178,14 +208,14 @@ impl Keystore {
         let found = entries.into_iter().find(|entry| entry.account.is(account));
         match (found, unreadable.pop()) {
             // It may be that one.
-            (None, Some(error)) => Err(error),
+            (None, Some(unreadable)) => Err(unreadable.error),
             (found, _) => Ok(found),
         }
     }
 
     /// What a folder holds, if it is one of ours.
-    fn entry(&self, folder: String) -> Result<Option<Entry>, KeystoreError> {
-        let path = self.dir.join(&folder);
+    fn entry(&self, folder: &str) -> Result<Option<Entry>, KeystoreError> {
+        let path = self.dir.join(folder);
         let token = Credential::load(&path.join(TOKEN))?;
         let keys = Credential::load(&path.join(KEYS))?;
         if let (Some(one), Some(other)) = (&token, &keys)
@@ -210,7 +240,7 @@ impl Keystore {
         file::refuse_if_open_to(0o022, &metadata, &path)?;
         Ok(Some(Entry {
             account: saved.account().clone(),
-            folder,
+            folder: folder.to_owned(),
             token: token_seal,
             keys: keys_seal,
             is_default: false,

@@ -7,11 +7,10 @@ use super::place::default_dir;
 use super::{Keystore, Select};
 use crate::cli::Io;
 use crate::exit::{Exit, Failure};
+use crate::manifest::Account;
 
 #[cfg(feature = "crypto")]
-use super::{KeysFile, KeystoreError};
-#[cfg(feature = "crypto")]
-use crate::manifest::Account;
+use super::KeysFile;
 
 /// Options of every tool that uses saved credentials.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -68,21 +67,21 @@ impl KeystoreArgs {
         }
     }
 
+    /// The account that is named, else `owner`, whose export is at hand.
+    pub fn select_for<'a>(&'a self, owner: &'a Account) -> Select<'a> {
+        match self.select() {
+            Select::Default => Select::Owner(owner),
+            named => named,
+        }
+    }
+
     /// The keys of `owner`, whose export or records are at hand, or of the account that is named.
     ///
     /// # Errors
     /// When there are none (10), or only those of another account (12).
     #[cfg(feature = "crypto")]
     pub fn keys_of(&self, owner: &Account, io: &Io) -> Result<KeysFile, Failure> {
-        let keystore = self.open(io)?;
-        let keys = match self.select() {
-            Select::Default => match keystore.keys(Select::Account(owner)) {
-                // Somebody else is signed in: that is for the export to refuse.
-                Err(KeystoreError::Unknown(_)) => keystore.keys(Select::Default),
-                found => found,
-            },
-            named => keystore.keys(named),
-        }?;
+        let keys = self.open(io)?.keys(self.select_for(owner))?;
         if !keys.account.is(owner) {
             let what = format!("the export belongs to `{}`", owner.email);
             return Err(Failure::new(Exit::Refused, what)
@@ -90,7 +89,10 @@ impl KeystoreArgs {
                     "the keys are those of `{}` at {}",
                     keys.account.email, keys.account.endpoint
                 ))
-                .hint("sign in with `ente-login`, or choose the account with `--account`"));
+                .hint(format!(
+                    "run `{}`, or choose the account with `--account`",
+                    owner.sign_in_line()
+                )));
         }
         Ok(keys)
     }

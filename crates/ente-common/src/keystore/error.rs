@@ -1,9 +1,11 @@
 //! What can go wrong with credentials, and what to do about it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::exit::{Exit, Failure, chain};
+use super::{KEYS, TOKEN};
+use crate::exit::{Exit, Failure};
+use crate::manifest::Account;
 
 /// Why credentials were not found, read or saved.
 #[derive(Debug, thiserror::Error)]
@@ -14,16 +16,19 @@ pub enum KeystoreError {
     /// None of the accounts is the one that is meant.
     #[error("the account `{0}` is not signed in")]
     Unknown(String),
+    /// The account that an export belongs to is not signed in.
+    #[error("the account `{}` is not signed in", .0.email)]
+    Absent(Box<Account>),
     /// More than one account could be meant.
     #[error("several accounts are signed in: {}", .0.join(", "))]
     Several(Vec<String>),
     /// The account is known, but this of its files is not here.
-    #[error("there are no {what} of `{account}` on this machine")]
+    #[error("there are no {what} of `{}` on this machine", account.email)]
     Missing {
         /// `keys`, or `credentials for the server`.
         what: &'static str,
-        /// The account's e-mail address.
-        account: String,
+        /// The account.
+        account: Box<Account>,
     },
     /// Other users of the machine can get at the file or folder.
     #[error("`{}` can be {} by others", path.display(), if *is_dir { "written" } else { "read or written" })]
@@ -67,8 +72,12 @@ impl From<KeystoreError> for Failure {
             KeystoreError::Empty | KeystoreError::Unknown(_) => new(Exit::NotSignedIn).hint(
                 "run `ente-login EMAIL`; to decrypt an export, `ente-login --offline DIR` is enough",
             ),
+            KeystoreError::Absent(account) => new(Exit::NotSignedIn).hint(format!(
+                "run `{}`; to decrypt an export, `ente-login --offline DIR` is enough",
+                account.sign_in_line()
+            )),
             KeystoreError::Missing { account, .. } => new(Exit::NotSignedIn)
-                .hint(format!("sign in again with `ente-login {account}`")),
+                .hint(format!("sign in again with `{}`", account.sign_in_line())),
             KeystoreError::Several(_) => new(Exit::NotSignedIn)
                 .hint("name one with `--account`, or choose one with `ente-login --default EMAIL`"),
             KeystoreError::Exposed { path, is_dir } => {
@@ -77,15 +86,24 @@ impl From<KeystoreError> for Failure {
             }
             KeystoreError::UnknownSeal(_) => new(Exit::NotSignedIn).hint("update the tools"),
             KeystoreError::Seal(failure) => Failure::clone(failure),
-            KeystoreError::Damaged(_) => {
-                new(Exit::NotSignedIn).hint("remove it, then sign in again with `ente-login EMAIL`")
-            }
+            KeystoreError::Damaged(path) => new(Exit::NotSignedIn).hint(format!(
+                "run `ente-login --logout '{}'`, then sign in again",
+                folder_of(path)
+            )),
             KeystoreError::TooNew { .. } => new(Exit::FormatTooNew)
                 .cause("a newer release wrote it")
                 .hint("update the tools; nothing was changed"),
-            KeystoreError::Io { source, .. } => Failure::disk(chain(&error), source),
+            KeystoreError::Io { source, .. } => Failure::disk(error.to_string(), source),
         }
     }
+}
+
+/// The folder in the keystore that a file, or the folder itself, belongs to.
+fn folder_of(path: &Path) -> String {
+    let is_file = path.ends_with(TOKEN) || path.ends_with(KEYS);
+    let folder = if is_file { path.parent() } else { Some(path) };
+    let name = folder.and_then(Path::file_name).unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 impl From<Failure> for KeystoreError {

@@ -153,7 +153,7 @@ impl Credential {
             Some(Seal::None) => Ok(self.bytes.clone()),
             Some(Seal::Passphrase) => {
                 let sealed: Sealed = parse(&self.bytes, &self.path)?;
-                passphrase.open(|passphrase| {
+                passphrase.open(self.account(), |passphrase| {
                     match sealed.open_with_passphrase(self.account(), passphrase) {
                         Ok(body) => Ok(Some(body)),
                         Err(Broken::DoesNotOpen) => Ok(None),

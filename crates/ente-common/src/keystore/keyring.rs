@@ -19,7 +19,10 @@ pub(super) fn key(account: &Account) -> Result<Zeroizing<[u8; 32]>, KeystoreErro
     store::load(&name(account))?.ok_or_else(|| {
         Failure::new(Exit::NotSignedIn, "the credentials stay sealed")
             .cause("the system's key store has no key for them")
-            .hint("sign in again with `ente-login --seal keyring`")
+            .hint(format!(
+                "sign in again with `{} --seal keyring`",
+                account.sign_in_line()
+            ))
             .into()
     })
 }

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use crate::manifest::{Account, private_dir};
 use crate::token::Token;
 
-pub use accounts::{Entry, Select};
+pub use accounts::{Entry, Select, Unreadable};
 pub use args::KeystoreArgs;
 pub use error::KeystoreError;
 use file::Credential;
@@ -43,8 +43,12 @@ use {
 
 const TOKEN: &str = "token";
 const KEYS: &str = "keys";
+/// What a run may leave that was killed while it saved.
+const LEFT_OVER: [&str; 2] = ["token.new", "keys.new"];
 /// Names the folder of the account that is used where none is named.
 const DEFAULT: &str = "default";
+/// Held by the run that writes.
+const LOCK: &str = "lock";
 
 /// What lets a tool ask the server.
 #[derive(Debug)]
@@ -123,7 +127,7 @@ impl Half {
                 Self::Token => "credentials for the server",
                 Self::Keys => "keys",
             },
-            account: account.email.clone(),
+            account: Box::new(account.clone()),
         }
     }
 }
@@ -249,6 +253,7 @@ impl Keystore {
     }
 
     fn save(&self, account: &Account, half: Half, body: &[u8]) -> Result<(), KeystoreError> {
+        let _alone = self.lock()?;
         let before = self.before(account)?;
         let as_before = before.as_ref().map(Entry::seal);
         let seal = self.seal.or(as_before).unwrap_or_default();
@@ -278,9 +283,27 @@ impl Keystore {
             // Without its files the key opens nothing, so what the store says does not matter.
             let _ = keyring::forget(&entry.account);
         }
-        let folder = self.dir.join(&entry.folder);
-        // The last two may be left from a run that was killed while it saved.
-        for name in [TOKEN, KEYS, "token.new", "keys.new"] {
+        self.remove_files(&entry.folder)
+    }
+
+    /// Removes the credentials in `folder`, which are damaged; to what session they belong cannot be told any more.
+    ///
+    /// # Errors
+    /// When they are not damaged but cannot be read for another reason, or a file cannot be removed.
+    pub fn remove_damaged(&self, folder: &str) -> Result<(), KeystoreError> {
+        let (_, unreadable) = self.survey()?;
+        let found = unreadable.into_iter().find(|it| it.folder == folder);
+        match found.map(|it| it.error) {
+            Some(KeystoreError::Damaged(_)) => self.remove_files(folder),
+            Some(error) => Err(error),
+            None => Err(KeystoreError::Unknown(folder.to_owned())),
+        }
+    }
+
+    fn remove_files(&self, folder: &str) -> Result<(), KeystoreError> {
+        let _alone = self.lock()?;
+        let folder = self.dir.join(folder);
+        for name in [TOKEN, KEYS].iter().chain(&LEFT_OVER) {
             let path = folder.join(name);
             match fs::remove_file(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -299,33 +322,48 @@ impl Keystore {
     /// # Errors
     /// When the mark cannot be written.
     pub fn set_default(&self, entry: &Entry) -> Result<(), KeystoreError> {
+        let _alone = self.lock()?;
+        self.mark_default(entry)
+    }
+
+    fn mark_default(&self, entry: &Entry) -> Result<(), KeystoreError> {
         let path = self.dir.join(DEFAULT);
         crate::disk::write_whole(&path, format!("{}\n", entry.folder).as_bytes(), false)
             .map_err(|source| self.io(&path, source))
     }
 
-    /// The folder of an account: the one it has, whatever its e-mail address was then, or a new
+    /// The folder of an account, for whoever holds the lock: the one it has, whatever its e-mail address was then, or a new
     /// one. The first account becomes the default, so that a second one changes nothing for it.
     fn folder_for(&self, account: &Account) -> Result<PathBuf, KeystoreError> {
         if let Some(entry) = self.before(account)? {
             return Ok(self.dir.join(&entry.folder));
         }
-        let made = self.dir.parent().map_or(Ok(()), crate::disk::make_dir_all);
-        made.and_then(|()| private_dir(&self.dir))
-            .map_err(|source| self.io(&self.dir, source))?;
         if let [first] = &self.accounts()?[..] {
-            self.set_default(first)?;
+            self.mark_default(first)?;
         }
         let name = folder_name(account);
         let mut folder = self.dir.join(&name);
         let mut number = 1;
         // The same address on another server, or a folder that is not ours.
-        while fs::symlink_metadata(&folder).is_ok() && !is_empty_dir(&folder) {
+        while fs::symlink_metadata(&folder).is_ok() && !is_free(&folder) {
             folder = self.dir.join(format!("{name}_{number}"));
             number += 1;
         }
         private_dir(&folder).map_err(|source| self.io(&folder, source))?;
         Ok(folder)
+    }
+
+    /// Keeps other runs from writing here until the answer is dropped; makes the keystore where there is none.
+    fn lock(&self) -> Result<Option<fs::File>, KeystoreError> {
+        let made = self.dir.parent().map_or(Ok(()), crate::disk::make_dir_all);
+        made.and_then(|()| private_dir(&self.dir))
+            .map_err(|source| self.io(&self.dir, source))?;
+        let path = self.dir.join(LOCK);
+        let mut options = fs::File::options();
+        let opened = options.create(true).truncate(false).write(true).open(&path);
+        let file = opened.map_err(|source| self.io(&path, source))?;
+        // Some network file systems have no locks. Each file is whole there too; two runs at once are then seldom enough.
+        Ok(file.lock().is_ok().then_some(file))
     }
 
     fn io(&self, path: &Path, source: io::Error) -> KeystoreError {
@@ -336,8 +374,12 @@ impl Keystore {
     }
 }
 
-fn is_empty_dir(path: &Path) -> bool {
-    fs::read_dir(path).is_ok_and(|mut listing| listing.next().is_none())
+/// Whether a folder holds nothing, or what a run left that was killed while it saved for the first time.
+fn is_free(path: &Path) -> bool {
+    let is_left_over = |item: io::Result<fs::DirEntry>| {
+        item.is_ok_and(|item| LEFT_OVER.iter().any(|name| item.file_name() == *name))
+    };
+    fs::read_dir(path).is_ok_and(|mut listing| listing.all(is_left_over))
 }
 
 #[cfg(feature = "crypto")]

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::KeystoreError;
 use crate::cli::{Interrupt, Io};
 use crate::exit::{Exit, Failure};
+use crate::manifest::Account;
 use crate::secret::Source;
 use crate::secret_args;
 use crate::ui::Ui;
@@ -82,9 +83,10 @@ impl Passphrase {
         self.known.get().map(|known| &known[..])
     }
 
-    /// Opens something with it: tries what is known, then asks. `open` says `None` where the passphrase is wrong.
+    /// Opens what is sealed for `account`: tries what is known, then asks. `open` says `None` where the passphrase is wrong.
     pub(super) fn open<T>(
         &self,
+        account: &Account,
         open: impl Fn(&[u8]) -> Result<Option<T>, KeystoreError>,
     ) -> Result<T, KeystoreError> {
         if let Some(known) = self.known()
@@ -92,9 +94,10 @@ impl Passphrase {
         {
             return Ok(opened);
         }
+        let question = format!("passphrase of the credentials of {}: ", account.email);
         let mut tries = 1;
         loop {
-            let passphrase = self.get("passphrase of the credentials: ")?;
+            let passphrase = self.get(&question)?;
             if let Some(opened) = open(&passphrase)? {
                 // Another one may be known, of another file.
                 let _ = self.known.set(passphrase);
@@ -103,7 +106,10 @@ impl Passphrase {
             let wrong = || {
                 Failure::new(Exit::NotSignedIn, "the credentials stay sealed")
                     .cause("the passphrase is wrong, or the file was altered")
-                    .hint("try again; if it is lost, sign in again with `ente-login --seal passphrase`")
+                    .hint(format!(
+                        "try again; if it is lost, run `{} --seal passphrase`",
+                        account.sign_in_line()
+                    ))
             };
             match (&self.source, &self.asker) {
                 (None, Some((ui, _))) if tries < TRIES => ui.warning(&wrong()),

@@ -182,6 +182,55 @@ fn a_new_address_of_an_account_keeps_its_folder() {
 }
 
 #[test]
+fn what_a_killed_run_left_is_taken_up() {
+    let (_dir, keystore) = keystore();
+    let folder = keystore.dir().join("ada@example.org");
+    private_dir(keystore.dir()).unwrap();
+    private_dir(&folder).unwrap();
+    fs::write(folder.join("keys.new"), "half of it").unwrap();
+    save_keys(&keystore, &ada());
+    assert_eq!(keystore.accounts().unwrap()[0].folder, "ada@example.org");
+    assert!(!folder.join("keys.new").exists());
+    // A folder with anything else in it is somebody's.
+    let folder = keystore.dir().join("bob@example.org");
+    private_dir(&folder).unwrap();
+    fs::write(folder.join("notes"), "").unwrap();
+    fs::write(folder.join("keys.new"), "half of it").unwrap();
+    save_keys(&keystore, &bob());
+    assert!(folder.join("keys.new").exists());
+    assert_eq!(keystore.accounts().unwrap()[1].folder, "bob@example.org_1");
+}
+
+#[test]
+fn runs_at_once_do_not_meet() {
+    let (_dir, keystore) = keystore();
+    // One account again and again, and others of the same address.
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let keystore = &keystore;
+            scope.spawn(move || {
+                for _ in 0..10 {
+                    keystore.save_token(&ada(), &token(7)).unwrap();
+                }
+                let endpoint = format!("https://{number}.example.org");
+                let other = account(&endpoint, 1, "ada@example.org");
+                keystore.save_token(&other, &token(number)).unwrap();
+            });
+        }
+    });
+    let accounts = keystore.accounts().unwrap();
+    assert_eq!(accounts.len(), 9);
+    let defaults = accounts.iter().filter(|entry| entry.is_default);
+    assert_eq!(defaults.count(), 1);
+    for number in 0..8 {
+        let endpoint = format!("https://{number}.example.org");
+        let other = account(&endpoint, 1, "ada@example.org");
+        let saved = keystore.token(Select::Account(&other)).unwrap();
+        assert_eq!(saved.token, token(number));
+    }
+}
+
+#[test]
 fn removing_leaves_no_credential() {
     let (_dir, keystore) = keystore();
     keystore.save_token(&ada(), &token(7)).unwrap();

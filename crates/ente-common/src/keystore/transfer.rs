@@ -76,6 +76,7 @@ impl Keystore {
                 self.save(&account, half, &body)?;
             }
             _ => {
+                let _alone = self.lock()?;
                 let path = self.folder_for(&account)?.join(half.file());
                 file::write(&path, credential.text())?;
             }

@@ -2,6 +2,7 @@
 //!
 //! [`facts`] are the lines, [`journal`] reads and appends them, [`state`] folds them to what holds now, [`lock`] keeps writers apart.
 
+mod account;
 pub mod adoption;
 pub mod ciphertext;
 pub mod facts;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use account::{Account, PRODUCTION};
 pub use journal::{FORMAT, Journal, JournalError};
 pub use lock::{Lock, LockError};
 pub use state::{ContentKey, PartKey, PlacementKey, State};
@@ -24,39 +26,6 @@ pub use state::{ContentKey, PartKey, PlacementKey, State};
 use crate::disk;
 use crate::exit::{Exit, Failure, chain};
 use crate::layout::STATE_DIR;
-
-/// The account that an export belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    /// API origin, normalised.
-    pub endpoint: String,
-    /// `photos` or `locker`.
-    pub app: String,
-    /// User ID on that server.
-    pub user_id: i64,
-    /// E-mail address, for people; it can change.
-    pub email: String,
-}
-
-impl Account {
-    /// The same account: the e-mail address does not count, nor does the former name of Ente's own server.
-    pub fn is(&self, other: &Account) -> bool {
-        self.is_at(&other.endpoint) && (&self.app, self.user_id) == (&other.app, other.user_id)
-    }
-
-    /// Whether it is an account of this server.
-    pub fn is_at(&self, endpoint: &str) -> bool {
-        present_name(&self.endpoint) == present_name(endpoint)
-    }
-}
-
-/// The present name of a server whose former one older tools may have written down.
-fn present_name(endpoint: &str) -> &str {
-    match endpoint.trim_end_matches('/') {
-        "https://api.ente.io" => "https://api.ente.com",
-        other => other,
-    }
-}
 
 /// `export.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
