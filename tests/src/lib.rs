@@ -5,7 +5,7 @@
 //! tools: what they encrypt, sign and answer is an independent reading of the protocol. [`harness`] runs the tools
 //! as processes and reads what they left by the pages of `docs/formats` alone. [`history`] makes things happen to an
 //! account at random, and knows what an export has to hold afterwards. [`fuzz`] has the invariants
-//! of every parser. [`bench`] measures.
+//! of every parser. [`mod@bench`] measures.
 
 #[cfg(target_os = "linux")]
 pub mod bench;

@@ -1,6 +1,6 @@
 //! How fast the tools are, and what bounds them: each figure beside a reference that was taken in the same run.
 //!
-//! A case prepares an account and a machine, lets ours and the references run by turns ([`contest`]), each in a process of its own that is timed by a
+//! A case prepares an account and a machine, lets ours and the references run by turns (`contest`), each in a process of its own that is timed by a
 //! small one ([`stopwatch`]), and gives rows for the table. The goals stand with the cases. `docs/performance.md` shows the table of a quiet machine.
 
 #![expect(
