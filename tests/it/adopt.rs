@@ -420,6 +420,47 @@ fn a_lost_or_damaged_manifest_is_rebuilt_from_the_tree_and_the_account() {
 }
 
 #[test]
+fn a_new_manifest_goes_on_as_the_old_one_was_set() {
+    let (museum, machine) = golden();
+    let pull = ["ente-pull", "--objects", "keep", machine.dir()];
+    let decrypt = ["ente-decrypt", "--on-remove", "keep", "-"];
+    expect_all(&machine.pipe(&[&pull, &decrypt, &["ente-meta", "-"]]), 0);
+    let journal = machine.export.join(".ente/pull.jsonl");
+    let facts = fs::read_to_string(&journal).unwrap();
+    fs::write(&journal, facts.replacen("\"file\",", "\"fila\",", 1)).unwrap();
+    let begun = machine.run(&["ente-pull", "--init", machine.dir()]);
+    let begun = begun.expect(0);
+    let told = "`ente-decrypt` is to be told again: `--on-remove keep`";
+    assert!(begun.stderr.contains(told), "{}", begun.stderr);
+    museum.reset_log();
+    let pulled = machine.run(&["ente-pull", machine.dir()]).expect(0);
+    assert!(museum.fetched_objects().is_empty());
+    let counts = &pulled.records_of("end")[0]["counts"]["ente-pull"];
+    assert_eq!(counts["fetched"], 0, "{counts}");
+    let facts = fs::read_to_string(&journal).unwrap();
+    assert!(facts.contains(r#""name":"objects","value":"keep""#));
+}
+
+#[test]
+fn a_folder_with_photos_is_not_filled_without_a_word() {
+    let (_museum, machine) = golden();
+    put(&machine.export.join("2024/mine.jpg"), b"mine");
+    let pulled = machine.run(&["ente-pull", machine.dir()]).expect(0);
+    let way = format!("ente-verify --adopt {} -", machine.dir());
+    assert!(pulled.stderr.contains(&way), "{}", pulled.stderr);
+    let again = machine.run(&["ente-pull", machine.dir()]).expect(0);
+    assert_eq!(again.stderr, "");
+    // Without the hashes nothing would match.
+    let folder = machine.home().to_str().unwrap();
+    let outcomes = machine.pipe(&[
+        &["ente-pull", "--list", machine.dir()],
+        &["ente-verify", "--adopt", folder, "-"],
+    ]);
+    assert_eq!(outcomes[1].code, 2, "{outcomes:?}");
+    assert!(outcomes[1].stderr.contains("ente-meta -"), "{outcomes:?}");
+}
+
+#[test]
 fn the_tree_of_another_exporter_becomes_the_export_itself() {
     let (museum, machine, rows) = scene();
     desktop(&machine.export, &rows);

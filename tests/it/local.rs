@@ -81,6 +81,28 @@ fn what_was_listed_and_rots_is_found_and_listed_anew() {
 }
 
 #[test]
+fn what_rots_before_it_is_decrypted_names_the_way_out() {
+    let (museum, machine) = changed();
+    let _ = machine.run(&["ente-pull", machine.dir()]).expect(0);
+    let path = journal(&machine, "ciphertext");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"file\":{", "\"fila\":{")).unwrap();
+    let decrypted = machine.run(&["ente-decrypt", machine.dir()]).expect(3);
+    let problems = decrypted.records_of("problem");
+    assert!(!problems.is_empty());
+    for problem in problems {
+        let hint = problem["hint"].as_str().unwrap();
+        assert!(hint.contains("`ente-pull --full`"), "{problem}");
+    }
+    let _ = machine
+        .run(&["ente-pull", "--full", machine.dir()])
+        .expect(0);
+    museum.reset_log();
+    assert_heals(&machine);
+    assert!(museum.fetched_objects().is_empty());
+}
+
+#[test]
 fn a_damaged_line_is_named_and_nothing_is_changed() {
     let (_museum, machine) = changed();
     for name in ["pull", "decrypt", "meta", "verify"] {

@@ -284,12 +284,12 @@ fn forbid_core_dumps() {
 impl From<RecordError> for Failure {
     fn from(error: RecordError) -> Self {
         match &error {
-            RecordError::NoBegin => Failure::new(Exit::Failed, "no records came in")
-                .cause("the input does not start with a `begin` record; the tool before may have failed")
-                .hint("see what the tool before said"),
-            RecordError::TooNew { .. } => {
-                Failure::new(Exit::FormatTooNew, error.to_string()).hint("use tools of one release in a pipe")
-            }
+            RecordError::NoBegin => Failure::new(
+                Exit::Failed,
+                "no records came in: see what the tool before it said",
+            ),
+            RecordError::TooNew { .. } => Failure::new(Exit::FormatTooNew, error.to_string())
+                .hint("use tools of one release in a pipe"),
             _ => Failure::new(Exit::Failed, "the records cannot be read").cause(chain(&error)),
         }
     }

@@ -23,7 +23,7 @@ use ente_common::ui::Progress;
 use crate::adopt::owners_digests;
 use crate::links::{self, link};
 use crate::live::{Half, LiveError, unpack};
-use crate::open::{Open, Sealed};
+use crate::open::{Open, Reason, Sealed};
 use crate::settings::LinkMode;
 use crate::structure::date;
 use crate::write::{Plain, WriteError, decrypt};
@@ -111,7 +111,7 @@ pub struct Made {
 #[derive(Debug)]
 pub enum Refusal {
     /// The entry does not open.
-    Undecryptable(String),
+    Undecryptable(Reason),
     /// The object was judged.
     Verdict {
         /// Class of the problem.
@@ -312,7 +312,7 @@ impl Workshop {
     ) -> Result<Made, Refusal> {
         let open = sealed.open().map_err(Refusal::Undecryptable)?;
         let header = array_from_base64(&open.entry.file.decryption_header)
-            .map_err(|error| Refusal::Undecryptable(error.to_string()))?;
+            .map_err(|error| Refusal::Undecryptable(error.to_string().into()))?;
         let plain_path = self.fresh();
         let decryptor = Decryptor::new(&open.file.key, &header, size);
         let result = self.write(object, decryptor, &plain_path);

@@ -1,12 +1,13 @@
 //! Opens what the listing holds: names of collections, titles and times of files, keys of content.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
 use ente_common::exit::chain;
 use ente_common::keystore::KeysFile;
 use ente_common::manifest::ciphertext::Ciphertext;
-use ente_common::manifest::{Export, PlacementKey, State, facts};
+use ente_common::manifest::{Export, JournalError, PlacementKey, State, facts};
 use ente_common::model::{FileType, OpenedCollection, OpenedFile};
 use ente_common::record::Problem;
 use ente_common::wire;
@@ -25,7 +26,7 @@ pub struct Library {
     keys: KeysFile,
     export: Export,
     ciphertext: Option<Ciphertext>,
-    collections: HashMap<i64, Result<Arc<OpenedCollection>, String>>,
+    collections: HashMap<i64, Result<Arc<OpenedCollection>, Reason>>,
 }
 
 /// An entry as served and what opens it.
@@ -49,10 +50,10 @@ impl Sealed {
     ///
     /// # Errors
     /// With the reason, for people.
-    pub fn open(&self) -> Result<Open, String> {
+    pub fn open(&self) -> Result<Open, Reason> {
         OpenedFile::read(&*self.entry, &self.collection.key)
             .map(|(entry, file)| Open { entry, file })
-            .map_err(|error| chain(&error))
+            .map_err(|error| chain(&error).into())
     }
 
     /// The entry as served.
@@ -78,14 +79,10 @@ impl Library {
         self.collections.clear();
     }
 
-    fn ciphertext(&mut self) -> Result<&mut Ciphertext, String> {
+    fn ciphertext(&mut self) -> Result<&mut Ciphertext, JournalError> {
         match &mut self.ciphertext {
             Some(ciphertext) => Ok(ciphertext),
-            none => {
-                let ciphertext =
-                    Ciphertext::open(&self.export.state_dir()).map_err(|error| chain(&error))?;
-                Ok(none.insert(ciphertext))
-            }
+            none => Ok(none.insert(Ciphertext::open(&self.export.state_dir())?)),
         }
     }
 
@@ -96,16 +93,16 @@ impl Library {
     pub fn collection(
         &mut self,
         fact: &facts::Collection,
-    ) -> Result<Arc<OpenedCollection>, String> {
+    ) -> Result<Arc<OpenedCollection>, Reason> {
         if let Some(opened) = self.collections.get(&fact.id) {
             return opened.clone();
         }
         let entry = self
             .ciphertext()
-            .and_then(|ciphertext| ciphertext.collection(fact).map_err(|error| chain(&error)));
-        let opened = entry.and_then(|entry| {
+            .and_then(|ciphertext| ciphertext.collection(fact));
+        let opened = entry.map_err(Reason::from).and_then(|entry| {
             let opened = self.keys.read_collection(&*entry);
-            opened.map(Arc::new).map_err(|error| chain(&error))
+            opened.map(Arc::new).map_err(|error| chain(&error).into())
         });
         self.collections.insert(fact.id, opened.clone());
         opened
@@ -115,18 +112,16 @@ impl Library {
     ///
     /// # Errors
     /// With the reason, for people.
-    pub fn sealed(&mut self, state: &State, key: PlacementKey) -> Result<Sealed, String> {
-        let listed = "it is not listed";
-        let collection = state.pull.collections.get(&key.0).ok_or(listed)?;
+    pub fn sealed(&mut self, state: &State, key: PlacementKey) -> Result<Sealed, Reason> {
+        let unlisted = || Reason::from("it is not listed".to_owned());
+        let collection = state.pull.collections.get(&key.0).ok_or_else(unlisted)?;
         let collection = self.collection(collection)?;
-        let file = state.pull.files.get(&key).ok_or(listed)?;
+        let file = state.pull.files.get(&key).ok_or_else(unlisted)?;
         if file.version.is_none() {
-            return Err("the header of its content is no header".into());
+            let cause = "the header of its content is no header";
+            return Err(cause.to_owned().into());
         }
-        let entry = self
-            .ciphertext()?
-            .file(file)
-            .map_err(|error| chain(&error))?;
+        let entry = self.ciphertext()?.file(file)?;
         Ok(Sealed { entry, collection })
     }
 
@@ -139,10 +134,10 @@ impl Library {
                     let title = opened.collection.folder_title().to_owned();
                     titles.folders.insert(*id, title);
                     if let Some(unreadable) = &opened.unreadable {
-                        problems.push(undecryptable(*id, None, chain(unreadable)));
+                        problems.push(undecryptable(*id, None, chain(unreadable).into()));
                     }
                 }
-                Err(cause) => problems.push(undecryptable(*id, None, cause)),
+                Err(reason) => problems.push(undecryptable(*id, None, reason)),
             }
         }
         for block in stale.files.chunks(BLOCK) {
@@ -158,15 +153,19 @@ impl Library {
                 match opened {
                     Ok(open) => {
                         if let Some(unreadable) = open.file.unreadable.first() {
-                            problems.push(undecryptable(key.0, Some(key.1), chain(unreadable)));
+                            problems.push(undecryptable(
+                                key.0,
+                                Some(key.1),
+                                chain(unreadable).into(),
+                            ));
                         }
                         titles.files.insert(key, title(&open.file));
                     }
-                    Err(cause) => {
+                    Err(reason) => {
                         titles.unreadable.insert(key);
                         // One problem for a collection that cannot be opened says it of all its files.
                         if self.collections.get(&key.0).is_some_and(Result::is_ok) {
-                            problems.push(undecryptable(key.0, Some(key.1), cause));
+                            problems.push(undecryptable(key.0, Some(key.1), reason));
                         }
                     }
                 }
@@ -187,14 +186,48 @@ fn title(file: &OpenedFile) -> FileTitle {
     }
 }
 
-/// The problem of something that the keys do not open.
-pub fn undecryptable(collection: i64, file: Option<i64>, cause: String) -> Problem {
+/// Why something cannot be opened, for people.
+#[derive(Clone, Debug)]
+pub struct Reason {
+    cause: String,
+    hint: &'static str,
+}
+
+/// The account holds something odd.
+impl From<String> for Reason {
+    fn from(cause: String) -> Self {
+        Self {
+            cause,
+            hint: "look at it in one of Ente's apps; it is tried again in every run",
+        }
+    }
+}
+
+/// What was listed cannot be read any more.
+impl From<JournalError> for Reason {
+    fn from(error: JournalError) -> Self {
+        let is_gone = match &error {
+            JournalError::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            error => matches!(error, JournalError::Lost { .. }),
+        };
+        Self {
+            cause: chain(&error),
+            hint: match is_gone {
+                true => "`ente-pull --full` lists it anew; then it is tried again",
+                false => "it is tried again in every run",
+            },
+        }
+    }
+}
+
+/// The problem of something that cannot be opened.
+pub fn undecryptable(collection: i64, file: Option<i64>, reason: Reason) -> Problem {
     Problem {
         class: "undecryptable".into(),
         collection: Some(collection),
         file,
-        cause,
-        hint: "look at it in one of Ente's apps; it is tried again in every run".into(),
+        cause: reason.cause,
+        hint: reason.hint.into(),
         ..problem()
     }
 }

@@ -229,8 +229,8 @@ impl Run<'_> {
                                 .and_then(|file| file.size),
                             sealed,
                         },
-                        Err(cause) => {
-                            let problem = undecryptable(first.0, Some(id), cause);
+                        Err(reason) => {
+                            let problem = undecryptable(first.0, Some(id), reason);
                             self.tree.problems.push(problem);
                             return Ok(None);
                         }
@@ -254,8 +254,8 @@ impl Run<'_> {
                         self.begin_writing_content()?;
                         match self.library.sealed(&self.tree.state, first) {
                             Ok(sealed) => Work::Adopt { parts, sealed },
-                            Err(cause) => {
-                                let problem = undecryptable(first.0, Some(id), cause);
+                            Err(reason) => {
+                                let problem = undecryptable(first.0, Some(id), reason);
                                 self.tree.problems.push(problem);
                                 return Ok(None);
                             }
@@ -312,8 +312,8 @@ impl Run<'_> {
                     self.progress.file();
                     safe.push(content);
                 }
-                Err(Refusal::Undecryptable(cause)) => {
-                    let problem = undecryptable(collection, Some(done.id), cause.clone());
+                Err(Refusal::Undecryptable(reason)) => {
+                    let problem = undecryptable(collection, Some(done.id), reason.clone());
                     self.tree.problems.push(problem);
                     self.progress.failed();
                 }

@@ -29,6 +29,8 @@ pub(crate) struct Whole {
     pub(crate) size: u64,
     /// BLAKE3 in hex.
     pub(crate) blake3: String,
+    /// It was here already: nothing of it had to be fetched.
+    pub(crate) found: bool,
 }
 
 /// Why an object did not come.
@@ -104,9 +106,11 @@ impl Downloader {
             Err(error) => return Err(Trouble::item("interrupted", error.to_string())),
         };
         self.progress.bytes(part.len);
+        let found = Some(part.len) == fetch.size;
         self.complete(fetch, &mut part).await?;
         Ok(Whole {
             fetch: fetch.clone(),
+            found,
             size: part.len,
             blake3: part.hasher.finalize().to_hex().to_string(),
             path: part.path,

@@ -1,5 +1,6 @@
 //! `--init`: begins an export without fetching anything, also where the manifest of an old one is lost or damaged.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -49,20 +50,37 @@ pub(crate) async fn run(
             let served = served.map_err(|error| problems::failure(&error, &session.account))?;
             let aside = set_aside(args, dir, run, now)?;
             let export = Export::create(dir, session.account.clone(), served.key_attributes)?;
+            let old = |tool: &str| {
+                let journal = aside.iter().map(|dir| dir.join(format!("{tool}.jsonl")));
+                journal.flat_map(|path| settings_left(&path)).collect()
+            };
+            let mut settings: BTreeMap<String, String> = old("pull");
             if let Some(objects) = args.objects {
+                settings.insert("objects".to_owned(), objects.as_str().to_owned());
+            }
+            if !settings.is_empty() {
                 let _lock = export.lock(STAGE, run, now, args.break_lock)?;
                 let mut journal = Journal::open(&export.state_dir(), "pull")?;
-                journal.append(&PullFact::Setting(Setting {
-                    name: "objects".to_owned(),
-                    value: objects.as_str().to_owned(),
-                }));
+                for (name, value) in settings {
+                    journal.append(&PullFact::Setting(Setting { name, value }));
+                }
                 journal.sync()?;
             }
-            if let Some(aside) = aside {
+            if let Some(aside) = &aside {
                 io.ui.note(&format!(
                     "what was left of the manifest lies in `{}`",
                     aside.display()
                 ));
+            }
+            for (tool, option) in [
+                ("decrypt", "mtime"),
+                ("decrypt", "link"),
+                ("decrypt", "on_remove"),
+                ("meta", "sidecars"),
+            ] {
+                if let Some(value) = old(tool).get(option) {
+                    io.ui.warning(&forgotten(tool, option, value));
+                }
             }
         }
     }
@@ -71,6 +89,27 @@ pub(crate) async fn run(
         dir.display()
     ));
     Ok(())
+}
+
+/// The settings that a journal still tells, though it may be damaged.
+fn settings_left(journal: &Path) -> BTreeMap<String, String> {
+    let bytes = fs::read(journal).unwrap_or_default();
+    let lines = bytes.split(|byte| *byte == b'\n');
+    let facts = lines.filter_map(|line| {
+        let is_setting = line.starts_with(br#"{"fact":"setting","#);
+        is_setting.then(|| serde_json::from_slice::<Setting>(line).ok())?
+    });
+    facts.map(|fact| (fact.name, fact.value)).collect()
+}
+
+/// The next run of `tool` does not know the choice that was made for this export once.
+fn forgotten(tool: &str, option: &str, value: &str) -> Failure {
+    let option = option.replace('_', "-");
+    Failure::new(
+        Exit::Problems,
+        format!("`ente-{tool}` is to be told again: `--{option} {value}`"),
+    )
+    .cause("that was set for this export, and its manifest is a new one")
 }
 
 /// The export in `dir`, if its manifest can be read.

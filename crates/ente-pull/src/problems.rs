@@ -167,6 +167,18 @@ pub(crate) fn out_of_time(left: usize) -> Problem {
     }
 }
 
+/// The folder of a new export holds something: what if it is the same library?
+pub(crate) fn strange_files(dir: &Path) -> Failure {
+    let dir = dir.display();
+    Failure::new(
+        Exit::Problems,
+        format!("`{dir}` holds files that are not known here; they stay, and the library comes beside them"),
+    )
+    .hint(format!(
+        "if they are of this account, stop and take them over: `ente-pull --init {dir}`, then `ente-pull --list {dir} | ente-meta - | ente-verify --adopt {dir} -`"
+    ))
+}
+
 /// A call whose failure ends the run.
 pub(crate) fn failure(error: &ApiError, account: &Account) -> Failure {
     let failure = |exit, what: &str| Failure::new(exit, what).cause(error);

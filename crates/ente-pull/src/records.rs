@@ -24,6 +24,8 @@ pub(crate) struct Counts {
     pub(crate) files: u64,
     pub(crate) removed: u64,
     pub(crate) fetched: u64,
+    /// Objects that were here already, though the manifest did not know.
+    pub(crate) found: u64,
     /// Bytes of the objects fetched.
     pub(crate) bytes: u64,
     /// Problems that are about a file.
@@ -38,6 +40,7 @@ impl Counts {
         self.files += other.files;
         self.removed += other.removed;
         self.fetched += other.fetched;
+        self.found += other.found;
         self.bytes += other.bytes;
         self.failed += other.failed;
         self.problems += other.problems;

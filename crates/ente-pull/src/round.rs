@@ -34,10 +34,7 @@ pub(crate) async fn run(task: &Task<'_>, io: &mut Io) -> Result<Counts, Failure>
     let now = (io.clock)();
     let mut place = Place::open(task, now)?;
     if place.export.is_none() && task.scope() != Scope::Listing && holds_files(task.dir) {
-        io.ui.note(&format!(
-            "`{}` holds files that are not known here; they stay yours. To take over what the account has of them: stop, then see `--init`",
-            task.dir.display()
-        ));
+        io.ui.warning(&problems::strange_files(task.dir));
     }
     let listed = tokio::select! {
         listed = list(task, &mut place, now) => listed?,
@@ -339,9 +336,15 @@ impl Round<'_> {
         }
         for outcome in store.commit(state)? {
             match outcome {
-                Outcome::Stored { id, size } => {
-                    self.printer.counts.fetched += 1;
-                    self.printer.counts.bytes += size;
+                Outcome::Stored { id, fetched } => {
+                    let counts = &mut self.printer.counts;
+                    match fetched {
+                        Some(bytes) => {
+                            counts.fetched += 1;
+                            counts.bytes += bytes;
+                        }
+                        None => counts.found += 1,
+                    }
                     self.file(plan, id, Some("stored"))?;
                 }
                 Outcome::Failed(failed) => {

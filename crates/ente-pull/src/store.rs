@@ -27,7 +27,11 @@ const SYNC_THREADS: usize = 8;
 /// What of a file is to be told once its batch is closed.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Stored { id: i64, size: u64 },
+    /// With the bytes of the object, none where it was here already.
+    Stored {
+        id: i64,
+        fetched: Option<u64>,
+    },
     Failed(Failed),
 }
 
@@ -143,7 +147,7 @@ impl Store {
             self.note_stored(state, &whole);
             self.outcomes.push(Outcome::Stored {
                 id: whole.fetch.id,
-                size: whole.size,
+                fetched: (!whole.found).then_some(whole.size),
             });
         }
         self.flush()?;

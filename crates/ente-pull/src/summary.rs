@@ -72,6 +72,12 @@ fn line(task: &Task<'_>, plan: &Plan, counts: &Counts) -> String {
             human_count(counts.removed),
         )
     };
+    if counts.found > 0 {
+        line.push_str(&format!(
+            "; {} more objects were here already",
+            human_count(counts.found)
+        ));
+    }
     if counts.left > 0 {
         line.push_str(&format!(
             "; {} still to be fetched: the same command goes on",

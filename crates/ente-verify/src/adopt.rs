@@ -29,15 +29,20 @@ use crate::stream::finish;
 use crate::whole::pool;
 use crate::{Args, NAME};
 
+const RECIPE: &str = "`ente-pull --list DIR | ente-meta - | ente-verify --adopt FOLDER -`";
+
 /// Hashes `folder`, matches it with the records, records what can be used.
 pub(crate) fn run(args: &Args, folder: &Path, io: &mut Io) -> Result<Exit, Failure> {
     if !args.source.reads_records() {
         let what = "`--adopt` takes the account's hashes from records";
-        return Err(Failure::new(Exit::Usage, what)
-            .hint("`ente-pull --list DIR | ente-meta - | ente-verify --adopt FOLDER -`"));
+        return Err(Failure::new(Exit::Usage, what).hint(RECIPE));
     }
     let mut input = io.read_records()?;
     let begin = input.begin().clone();
+    if ["ente-pull", "ente-decrypt"].contains(&&*begin.tool) {
+        let what = "the records bring no hashes: they did not pass through `ente-meta`";
+        return Err(Failure::new(Exit::Usage, what).hint(RECIPE));
+    }
     let dir = Export::locate(args.source.dir()?, begin.export().as_deref())?;
     let export = Export::open(&dir).map_err(|failure| match failure.exit {
         Exit::Failed => failure.hint(format!("`ente-pull --init {}` begins one", dir.display())),
@@ -74,6 +79,13 @@ struct Local {
     fact: Adopted,
     /// Files of the account that it is, or is a part of.
     ids: BTreeSet<i64>,
+}
+
+impl Local {
+    fn looks_like_sidecar(&self) -> bool {
+        let extension = self.fact.path.extension();
+        extension.is_some_and(|it| it.eq_ignore_ascii_case("json"))
+    }
 }
 
 /// A folder and what in the account it is.
@@ -250,11 +262,8 @@ impl<'a> Adopter<'a> {
 
     /// In the export itself a file counts also where no hash tells what it is: content may come that is the same.
     fn is_worth(&self, local: &Local) -> bool {
-        let is_sidecar = || {
-            let extension = local.fact.path.extension();
-            extension.is_some_and(|it| it.eq_ignore_ascii_case("json"))
-        };
-        !local.fact.of.is_empty() || self.in_place && local.ids.is_empty() && !is_sidecar()
+        !local.fact.of.is_empty()
+            || self.in_place && local.ids.is_empty() && !local.looks_like_sidecar()
     }
 
     /// Prints a record for each file of the folder.
@@ -307,13 +316,18 @@ impl<'a> Adopter<'a> {
     }
 
     fn summary(&self, io: &Io) {
-        let files = self.files.len() as u64;
+        let (sidecars, strange): (Vec<&Local>, Vec<&Local>) = self
+            .files
+            .iter()
+            .filter(|it| it.ids.is_empty())
+            .partition(|it| it.looks_like_sidecar());
         io.ui.note(&format!(
-            "{}, {}: {} in the account, {} not",
-            counted(files, "file"),
+            "{}, {}: {} in the account, {} not, {} of metadata",
+            counted(self.files.len() as u64, "file"),
             human_bytes(self.bytes),
             human_count(self.matched()),
-            human_count(files - self.matched()),
+            human_count(strange.len() as u64),
+            human_count(sidecars.len() as u64),
         ));
         io.ui.note(&format!(
             "{} of the account need no download; {} have no hash to find them by",

@@ -80,14 +80,14 @@ impl Ciphertext {
         match self.line_at(at, len) {
             Ok(Some(line)) => {
                 let entry = entry_of(&line, collection, file);
-                entry.map_or_else(|| self.search(collection, file), Ok)
+                entry.map_or_else(|| self.search(collection, file, at), Ok)
             }
             Ok(None) => Err(JournalError::Lost {
                 path: self.path.clone(),
                 at,
             }),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.search(collection, file)
+                self.search(collection, file, at)
             }
             Err(source) => Err(JournalError::Io {
                 path: self.path.clone(),
@@ -125,6 +125,7 @@ impl Ciphertext {
         &mut self,
         collection: i64,
         file: Option<i64>,
+        at: u64,
     ) -> Result<Box<RawValue>, JournalError> {
         let io = |source| JournalError::Io {
             path: self.path.clone(),
@@ -139,11 +140,9 @@ impl Ciphertext {
                 found = Some(entry);
             }
         }
-        found.ok_or_else(|| {
-            io(io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("no entry of collection {collection}, file {file:?}"),
-            ))
+        found.ok_or_else(|| JournalError::Lost {
+            path: self.path.clone(),
+            at,
         })
     }
 }

@@ -73,7 +73,7 @@ impl Lock {
             tool: tool.to_owned(),
             pid: std::process::id(),
             host: host(),
-            started: started(std::process::id()),
+            started: stat(std::process::id()).map(|it| it.started),
             boot: boot(),
             run: run.to_owned(),
             since: now_us,
@@ -233,7 +233,11 @@ impl Holder {
                 return true;
             }
         }
-        matches!((self.started, started(self.pid)), (Some(then), Some(now)) if then != now)
+        match stat(self.pid) {
+            // Its parent did not ask for its exit code, and perhaps never will, as in a container whose first process reaps nobody.
+            Some(now) if now.is_over => true,
+            now => matches!((self.started, now), (Some(then), Some(now)) if then != now.started),
+        }
     }
 }
 
@@ -253,21 +257,47 @@ fn boot() -> Option<String> {
     Some(boot.trim().to_owned())
 }
 
-/// Start of a process in clock ticks since boot (Linux); elsewhere unknown.
-fn started(pid: u32) -> Option<u64> {
-    // Field 22 of stat(5); the command name in parentheses may hold anything, so count from its end.
+/// What the system tells of a process.
+struct Stat {
+    /// It has ended, and only its exit code is left.
+    is_over: bool,
+    /// Its start in clock ticks since boot.
+    started: u64,
+}
+
+/// What Linux tells of a process; elsewhere unknown.
+fn stat(pid: u32) -> Option<Stat> {
+    // Fields 3 and 22 of stat(5); the command name in parentheses may hold anything, so count from its end.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?
-        .1
-        .split_ascii_whitespace()
-        .nth(19)?
-        .parse()
-        .ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    Some(Stat {
+        is_over: matches!(fields.next()?, "Z" | "X"),
+        started: fields.nth(18)?.parse().ok()?,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_holder_that_ended_and_was_not_reaped_is_dead() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id();
+        let started = stat(pid).map(|it| it.started);
+        let holder = Holder {
+            pid,
+            started,
+            boot: boot(),
+            ..Holder::nobody()
+        };
+        while !stat(pid).unwrap().is_over {
+            std::thread::yield_now();
+        }
+        assert!(holder.is_dead());
+        child.wait().unwrap();
+    }
 
     #[test]
     fn a_living_holder_keeps_others_out_and_a_dead_one_does_not() {
@@ -307,7 +337,7 @@ mod tests {
             // Process IDs and their ticks may come again after a start of the host.
             let before = Holder {
                 boot: Some("another".into()),
-                started: started(std::process::id()),
+                started: stat(std::process::id()).map(|it| it.started),
                 ..dead.clone()
             };
             let before = serde_json::to_vec(&before).unwrap();
