@@ -12,6 +12,7 @@ pub(super) struct Program(pub(super) &'static str, pub(super) &'static str);
 pub(super) const CURL: Program = Program("curl", "apt-get install curl");
 pub(super) const B2SUM: Program = Program("b2sum", "apt-get install coreutils");
 pub(super) const B3SUM: Program = Program("b3sum", "apt-get install b3sum, or cargo install b3sum");
+pub(super) const CP: Program = Program("cp", "apt-get install coreutils");
 pub(super) const DD: Program = Program("dd", "apt-get install coreutils");
 
 /// Why a program cannot be had, if it cannot.

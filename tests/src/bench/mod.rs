@@ -39,9 +39,12 @@ pub struct Args {
     /// A hundredth of everything, once: whether the cases work, not how fast the tools are
     #[arg(long)]
     quick: bool,
-    /// The most entries that a manifest is given
-    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
-    most: usize,
+    /// How many entries the manifests have that show growth
+    #[arg(long, value_name = "N,N…", value_delimiter = ',', default_values_t = [10_000, 100_000, 1_000_000])]
+    entries: Vec<usize>,
+    /// Start this tool through another command, which is timed with it: --wrap 'ente-pull=strace -fco /tmp/calls'; may be given several times
+    #[arg(long, value_name = "TOOL=COMMAND", value_parser = parse_wrap)]
+    wrap: Vec<(String, Vec<String>)>,
     /// Where exports in memory lie
     #[arg(long, value_name = "FOLDER", default_value = "/dev/shm")]
     memory: PathBuf,
@@ -66,7 +69,8 @@ pub(crate) struct Setup {
     memory: PathBuf,
     disk: PathBuf,
     is_quick: bool,
-    most: usize,
+    entries: Vec<usize>,
+    wrap: Vec<(String, Vec<String>)>,
     json: Option<File>,
 }
 
@@ -128,6 +132,12 @@ impl Setup {
     }
 }
 
+fn parse_wrap(text: &str) -> Result<(String, Vec<String>), String> {
+    let (tool, command) = text.split_once('=').ok_or("not TOOL=COMMAND")?;
+    let words = command.split_whitespace().map(str::to_owned);
+    Ok((tool.to_owned(), words.collect()))
+}
+
 /// Runs the cases and prints the table; `tools` is the folder of the five tools.
 ///
 /// # Errors
@@ -159,11 +169,8 @@ pub fn run(args: &Args, tools: PathBuf) -> Result<(), String> {
         },
         tools,
         is_quick: args.quick,
-        most: if args.quick {
-            args.most.min(1000)
-        } else {
-            args.most
-        },
+        entries: args.entries.clone(),
+        wrap: args.wrap.clone(),
         json: args.json.as_deref().map(opened).transpose()?,
     };
     let machine = machine::describe(&setup);

@@ -12,6 +12,8 @@ use crate::museum::{Conditions, Museum, Options};
 
 const EMAIL: &str = "ada@example.org";
 const PASSWORD: &str = "correct horse battery staple";
+/// The folder of the sidecars in each album.
+const SIDECARS: &str = "metadata";
 /// Rows that a page of the server holds.
 pub(super) const PAGE_SIZE: usize = 2500;
 
@@ -42,32 +44,34 @@ impl Export {
 
     /// The paths of the exported files below the export, without sidecars.
     pub(super) fn files(&self) -> Result<Vec<String>, String> {
-        let failed = |error: std::io::Error| format!("{}: {error}", self.dir());
         let mut files = Vec::new();
-        for album in fs::read_dir(self.path()).map_err(failed)? {
-            let album = album.map_err(failed)?.path();
-            if album.file_name().is_some_and(|name| name == ".ente") {
-                continue;
-            }
-            for entry in fs::read_dir(album).map_err(failed)? {
-                let path = entry.map_err(failed)?.path();
-                if path.is_file() {
-                    let below = path.strip_prefix(self.path()).unwrap_or(&path);
-                    files.push(below.to_string_lossy().into_owned());
+        for album in self.albums()? {
+            for name in names(&self.path().join(&album))? {
+                if name != SIDECARS {
+                    files.push(format!("{album}/{name}"));
                 }
             }
         }
         Ok(files)
     }
 
+    /// The paths of the folders that hold the sidecars, below the export.
+    pub(super) fn sidecar_folders(&self) -> Result<Vec<String>, String> {
+        let albums = self.albums()?.into_iter();
+        Ok(albums.map(|album| format!("{album}/{SIDECARS}")).collect())
+    }
+
+    fn albums(&self) -> Result<Vec<String>, String> {
+        let mut albums = names(&self.path())?;
+        albums.retain(|name| name != ".ente");
+        Ok(albums)
+    }
+
     /// Forgets what `ente-decrypt` and those after it did, so that they have it before them again. Objects are left, where they were kept.
     pub(super) fn forget_plaintext(&self) -> Result<(), String> {
         let failed = |error: std::io::Error| format!("{}: {error}", self.dir());
-        for entry in fs::read_dir(self.path()).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if path.file_name().is_some_and(|name| name != ".ente") {
-                fs::remove_dir_all(path).map_err(failed)?;
-            }
+        for album in self.albums()? {
+            fs::remove_dir_all(self.path().join(album)).map_err(failed)?;
         }
         for name in ["decrypt.jsonl", "meta.jsonl", "verify.jsonl"] {
             let path = self.path().join(".ente").join(name);
@@ -145,13 +149,16 @@ impl<'a> Yard<'a> {
 
     /// Tools joined by pipes, and other programs by their names.
     pub(super) fn line(&self, stages: &[&[&str]]) -> Line {
-        let program = |name: &str| match name.starts_with("ente-") {
-            true => self.setup.tools.join(name).to_string_lossy().into_owned(),
-            false => name.to_owned(),
-        };
         let stage = |words: &&[&str]| {
+            let name = words[0];
+            let wrap = self.setup.wrap.iter().find(|(tool, _)| tool == name);
+            let program = match name.starts_with("ente-") {
+                true => self.setup.tools.join(name).to_string_lossy().into_owned(),
+                false => name.to_owned(),
+            };
             let rest = words[1..].iter().map(|word| (*word).to_owned());
-            std::iter::once(program(words[0])).chain(rest).collect()
+            let wrapped = wrap.into_iter().flat_map(|(_, command)| command.clone());
+            wrapped.chain([program]).chain(rest).collect()
         };
         let home = self.home.path();
         let env = [
@@ -242,6 +249,17 @@ impl<'a> Yard<'a> {
         };
         starts.into_iter().map(address).collect()
     }
+}
+
+/// The names in a folder.
+fn names(folder: &Path) -> Result<Vec<String>, String> {
+    let entries =
+        fs::read_dir(folder).and_then(|entries| entries.collect::<std::io::Result<Vec<_>>>());
+    let entries = entries.map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(entries
+        .iter()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect())
 }
 
 /// A program and its arguments.

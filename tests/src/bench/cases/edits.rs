@@ -8,7 +8,7 @@ use super::Case;
 use super::first::{conditions, export};
 use crate::bench::Setup;
 use crate::bench::contest::{Goal, Row};
-use crate::bench::machine::has_room;
+use crate::bench::machine::{CP, has_room};
 use crate::bench::yard::{Export, Yard};
 use crate::library::BulkOptions;
 use crate::museum::Origin;
@@ -19,8 +19,8 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         Case {
             name: "captions",
-            about: "another caption for each of 10,000 files",
-            needs: &[],
+            about: "another caption for each of 10,000 files, beside cp of their sidecars",
+            needs: &[CP],
             run: captions,
         },
         Case {
@@ -70,11 +70,23 @@ fn captions(setup: &Setup) -> Result<Vec<Row>, String> {
         export(&yard, &place, &[], &["ente-decrypt"])?;
         yard.run(&[&["ente-meta", &place.dir()]])
     });
+    contest.enter("cp", || {
+        let copies = setup.scratch(&setup.memory)?;
+        let target = copies.path().to_string_lossy().into_owned();
+        let folders = place.sidecar_folders()?;
+        let copy = ["--recursive", "--parents", "--target-directory", &target];
+        let copy: Vec<&str> = ["cp"]
+            .into_iter()
+            .chain(copy)
+            .chain(folders.iter().map(String::as_str))
+            .collect();
+        yard.run_in(&place.path(), &[&copy])
+    });
     let series = contest.run()?;
     setup.keep(&series)?;
     let objects = fetched(&yard);
     let row = |entrant| {
-        let row = series.row(entrant);
+        let row = series.versus(entrant, "cp");
         let rate = count as f64 / row.wall_s;
         let goal = Goal::Rate {
             count,

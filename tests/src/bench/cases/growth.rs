@@ -38,10 +38,9 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// 1×, 10×, 100×.
 fn sizes(setup: &Setup) -> impl Iterator<Item = usize> {
-    let (first, most) = (setup.scaled(10_000), setup.most);
-    [first, 10 * first, 100 * first]
-        .into_iter()
-        .filter(move |entries| *entries <= most)
+    let sizes = setup.entries.iter().map(|entries| setup.scaled(*entries));
+    // The largest would not be quick even so.
+    sizes.filter(|entries| !setup.is_quick || *entries <= ALBUM)
 }
 
 fn account(entries: usize) -> BulkOptions {
