@@ -159,7 +159,9 @@ fn copy_beside(from: &Path, to: &Path) -> io::Result<PathBuf> {
     name.push(short.unwrap_or_default());
     let copied = to.with_file_name(name);
     let copy = || {
-        let mut file = File::create(&copied)?;
+        // What a killed run left goes first: opened as it is, a link would be written through.
+        let _ = fs::remove_file(&copied);
+        let mut file = File::create_new(&copied)?;
         io::copy(&mut File::open(from)?, &mut file)?;
         file.set_permissions(metadata.permissions())?;
         file.set_modified(metadata.modified()?)?;
@@ -307,6 +309,21 @@ mod tests {
         move_over(&from, &to).unwrap();
         assert_eq!(fs::read_to_string(&to).unwrap(), "two");
         assert_eq!(fs::metadata(&to).unwrap().modified().unwrap(), time);
+        #[cfg(unix)]
+        {
+            let (theirs, link) = (
+                dir.path().join("theirs"),
+                other.path().join("tmp-new-1-2-0"),
+            );
+            fs::write(&theirs, "theirs").unwrap();
+            std::os::unix::fs::symlink(&theirs, &link).unwrap();
+            write("two");
+            move_over(&from, &to).unwrap();
+            assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs");
+            fs::remove_file(theirs).unwrap();
+            // Where no copy was needed, it is still there.
+            let _ = fs::remove_file(link);
+        }
         assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         move_new(&to, &from).unwrap();

@@ -52,6 +52,8 @@ impl Scene {
         // What a path that leads out of the export would meet.
         fs::write(machine.home().join("precious.jpg"), "the user's").unwrap();
         fs::create_dir(machine.home().join("metadata")).unwrap();
+        fs::create_dir(machine.home().join("private")).unwrap();
+        fs::write(machine.home().join("private/diary.txt"), "the user's").unwrap();
         let outside = outside(&machine);
         Self {
             museum,

@@ -8,6 +8,7 @@ use std::path::Path;
 use ente_tests::harness::expect_all;
 use ente_tests::journal::summed;
 use ente_tests::library::{Content, NewFile, Picture};
+use ente_tests::museum::{Fault, Match};
 
 use super::{Scene, assert_tame, bytes, outside};
 
@@ -109,6 +110,40 @@ fn links_planted_in_the_state_folder_are_not_followed() {
     for at in [".ente/decrypt.lock", ".ente/export.json.new"] {
         with_link(at, true);
     }
+}
+
+#[test]
+fn links_planted_among_what_is_under_way_are_not_followed() {
+    let scene = Scene::new();
+    let file = scene.upload("first.jpg", bytes(b"first"));
+    let cut = scene.upload("cut.jpg", bytes(&[7; 5_000]));
+    let fault = Fault::Cut { after: 1_000 };
+    scene.museum.inject(Match::object(cut), fault, None);
+    scene.pipeline();
+    scene.museum.clear_faults();
+    let partial = scene.machine.export.join(".ente/partial");
+    let part = fs::read_dir(&partial).unwrap().next().unwrap().unwrap();
+    fs::remove_file(part.path()).unwrap();
+    scene.museum.with_library(|library| {
+        let live = library.live_mut();
+        live.edit_public(file, "caption", "edited".into());
+    });
+    for (name, target) in [
+        (part.file_name().into_string().unwrap(), "precious.jpg"),
+        (format!("meta-{}-{file}-0", scene.shared), "precious.jpg"),
+        (format!("album-{}", scene.shared), "private"),
+    ] {
+        symlink(scene.machine.home().join(target), partial.join(&name)).unwrap();
+        for tool in ["ente-pull", "ente-decrypt", "ente-meta"] {
+            let outcome = scene.machine.run(&[tool, scene.machine.dir()]);
+            scene.assert_contained();
+            assert_eq!(outcome.code, 1, "{name}: {}", outcome.stderr);
+            let told = format!("{name}` is a link");
+            assert!(outcome.stderr.contains(&told), "{}", outcome.stderr);
+        }
+        fs::remove_file(partial.join(name)).unwrap();
+    }
+    expect_all(&scene.machine.pipeline(), 0);
 }
 
 #[test]

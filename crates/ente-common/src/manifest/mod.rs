@@ -273,16 +273,28 @@ impl Export {
     }
 }
 
-/// Refuses a state folder that holds links: what is written there would land elsewhere. `.ente` itself may lie elsewhere; that is its owner's choice.
+/// Refuses a state folder with links in it or in `partial/`: what is written there would land elsewhere, and what waits there would be taken from
+/// elsewhere. `.ente` itself may lie elsewhere; that is its owner's choice.
 fn refuse_links(state_dir: &Path) -> Result<(), Failure> {
-    let failed = |error| Failure::disk(format!("cannot read `{}`", state_dir.display()), &error);
-    for entry in fs::read_dir(state_dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if entry.file_type().map_err(failed)?.is_symlink() {
-            let what = format!("`{}` is a link", entry.path().display());
-            return Err(Failure::new(Exit::Failed, what)
-                .cause("links are not followed out of the export")
-                .hint("move it away, or put what it leads to in its place"));
+    for dir in [state_dir, &state_dir.join("partial")] {
+        let failed = |error| Failure::disk(format!("cannot read `{}`", dir.display()), &error);
+        let entries = match fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let kind = match entry.file_type() {
+                // Another tool is at work there.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                kind => kind.map_err(failed)?,
+            };
+            if kind.is_symlink() {
+                let what = format!("`{}` is a link", entry.path().display());
+                return Err(Failure::new(Exit::Failed, what)
+                    .cause("links are not followed out of the export")
+                    .hint("move it away, or put what it leads to in its place"));
+            }
         }
     }
     Ok(())
@@ -374,9 +386,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         Export::create(dir.path(), account(1), Value::Null).unwrap();
         assert!(Export::open(dir.path()).is_ok());
-        let link = dir.path().join(".ente/objects");
-        std::os::unix::fs::symlink(dir.path(), link).unwrap();
-        assert_eq!(Export::open(dir.path()).unwrap_err().exit, Exit::Failed);
+        fs::create_dir(dir.path().join(".ente/partial")).unwrap();
+        for at in [".ente/objects", ".ente/partial/album-1"] {
+            let link = dir.path().join(at);
+            std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+            assert_eq!(Export::open(dir.path()).unwrap_err().exit, Exit::Failed);
+            fs::remove_file(link).unwrap();
+        }
     }
 
     #[test]
