@@ -13,21 +13,23 @@ use serde_json::Value;
 
 use crate::Result;
 use crate::scene::{self, Scene};
+use crate::workspace::root;
 
 /// Program, what makes it answer, where it comes from.
-const NEEDED: [(&str, &str, &str); 6] = [
+const NEEDED: [(&str, &str, &str); 7] = [
     ("jq", "--version", "apt-get install jq"),
     ("b3sum", "--version", "apt-get install b3sum"),
     ("exiftool", "-ver", "apt-get install libimage-exiftool-perl"),
     ("parallel", "--version", "apt-get install parallel"),
     ("xargs", "--version", "apt-get install findutils"),
     ("b2sum", "--version", "apt-get install coreutils"),
+    ("expect", "-v", "apt-get install expect"),
 ];
 
 /// A check of what was prepared; tells how much it saw.
 type Check = fn(&Stage) -> Result<String>;
 
-const CHECKS: [(&str, Check); 10] = [
+const CHECKS: [(&str, Check); 11] = [
     ("b3sum accepts the checksum file", sums),
     ("b3sum accepts the stored objects", objects),
     ("b2sum agrees with the owners' hashes", origin),
@@ -42,6 +44,7 @@ const CHECKS: [(&str, Check); 10] = [
         "python opens sealed credentials with the passphrase alone",
         python::credentials,
     ),
+    ("expect signs in at a terminal", expect),
     ("exiftool sees the dates and places of the sidecars", exif),
     ("the recipes of the README work as typed", recipes::check),
 ];
@@ -51,7 +54,9 @@ struct Stage {
     scene: Scene,
     python: String,
     /// Serves `golden` as long as checks list it.
-    _museum: Museum,
+    museum: Museum,
+    /// Whose `golden` is.
+    email: String,
 }
 
 impl Stage {
@@ -119,6 +124,7 @@ fn prepare(mut scene: Scene, python: String) -> Result<Stage> {
     scene.set("TZ", "UTC");
     let (museum, account) = scene::start(Library::golden(GoldenState::Initial), 0);
     scene.sign_in(&museum, &account)?;
+    let owner = account.email;
     fs::copy(
         scene.dir.join("password"),
         scene.dir.join("golden-password"),
@@ -142,8 +148,28 @@ fn prepare(mut scene: Scene, python: String) -> Result<Stage> {
     Ok(Stage {
         scene,
         python,
-        _museum: museum,
+        museum,
+        email: owner,
     })
+}
+
+/// Signs in beside what is saved already, and looks at what that left.
+fn expect(stage: &Stage) -> Result<String> {
+    let script = root().join("tests/interop/sign_in.exp");
+    let path = std::env::var("PATH")?;
+    let path = format!("{}:{path}", stage.scene.bin.display());
+    let config = format!("env ENTE_CONFIG_DIR=config-of-expect 'PATH={path}'");
+    let (server, email) = (stage.museum.api_url(), &stage.email);
+    let script = script.display();
+    stage.ask(
+        &format!("{config} expect -f '{script}' {server} {email} golden-password"),
+        "",
+    )?;
+    let status = stage.ask(&format!("{config} ente-login --status"), "")?;
+    match status.contains(email.as_str()) {
+        true => Ok(format!("{email} is signed in")),
+        false => Err("the account is not saved".into()),
+    }
 }
 
 fn sums(stage: &Stage) -> Result<String> {

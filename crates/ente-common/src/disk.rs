@@ -176,7 +176,9 @@ fn copy_beside(from: &Path, to: &Path) -> io::Result<PathBuf> {
 /// # Errors
 /// What the system said.
 pub fn make_dir_all(path: &Path) -> io::Result<()> {
-    let missing: Vec<_> = path.ancestors().take_while(|dir| !dir.exists()).collect();
+    // The last ancestor of a relative path is empty.
+    let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+    let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
     fs::create_dir_all(path)?;
     missing.into_iter().try_for_each(sync_parent)
 }

@@ -51,6 +51,18 @@ fn an_app_has_credentials_of_its_own() {
 }
 
 #[test]
+fn a_keystore_may_lie_in_the_current_folder() {
+    let museum = ada(|_| {});
+    let machine = machine();
+    for dir in ["keys", "more/keys"] {
+        let named = [&PASSWORD_COMMAND[..], &["--keystore", dir]].concat();
+        let _ = machine.run(&line(&museum, &named)).expect(0);
+        let status = machine.run(&["ente-login", "--status", "--keystore", dir]);
+        assert!(status.expect(0).stdout.contains("token and keys"));
+    }
+}
+
+#[test]
 fn a_server_has_credentials_of_its_own() {
     let (here, there) = (ada(|_| {}), ada(|_| {}));
     let machine = machine();
