@@ -77,6 +77,9 @@ impl Ready {
                 Step::Restore => stage.restore(),
                 Step::UserFiles => users = add_users_files(&template.export),
                 Step::Damage => damage(&template.export),
+                Step::Forget => {
+                    fs::remove_dir_all(template.export.join(".ente")).expect("an export");
+                }
             }
         }
         let facts = folded(&template.export);

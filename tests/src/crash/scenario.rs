@@ -55,12 +55,16 @@ pub(super) enum Step {
     UserFiles,
     /// The disk turns a bit in one file, and loses another and a sidecar.
     Damage,
+    /// The manifest is lost.
+    Forget,
 }
 
-use Step::{Change, Damage, Restore, Run, Try, UserFiles};
+use Step::{Change, Damage, Forget, Restore, Run, Try, UserFiles};
 
 const LOGIN: &str = "ente-login --endpoint URL --password-file password EMAIL";
 const PIPE: &str = "ente-pull DIR | ente-decrypt - | ente-meta - | ente-verify -";
+const INIT: &str = "ente-pull --init DIR";
+const ADOPT: &str = "ente-pull --list DIR | ente-meta - | ente-verify --adopt DIR -";
 const STEPS: [Step; 3] = [
     Run("ente-pull DIR"),
     Run("ente-decrypt DIR"),
@@ -179,6 +183,25 @@ pub(super) fn all(seed: u64) -> Vec<Scenario> {
             "prune",
             &[Run(LOGIN), Run(PIPE), Change, Run(PIPE), UserFiles],
             "ente-verify --prune=0 DIR",
+            &[],
+        ),
+        small(
+            "adopt",
+            &[Run(LOGIN), Run(PIPE), UserFiles, Forget, Run(INIT)],
+            ADOPT,
+            &[PIPE],
+        ),
+        small(
+            "adopted: pipe",
+            &[
+                Run(LOGIN),
+                Run(PIPE),
+                UserFiles,
+                Forget,
+                Run(INIT),
+                Run(ADOPT),
+            ],
+            PIPE,
             &[],
         ),
         small(
