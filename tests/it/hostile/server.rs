@@ -1,5 +1,7 @@
 //! Listings that contradict themselves, and a server that asks for too much.
 
+use std::fs;
+
 use ente_tests::harness::{expect_all, tree};
 use ente_tests::museum::{Fault, Match};
 use serde_json::{Value, json};
@@ -119,8 +121,18 @@ fn a_server_cannot_ask_for_a_terabyte_or_send_us_in_circles() {
         assert!(outcome.code != 0 || !is_asked, "{}", outcome.stderr);
         assert!(outcome.code < 128, "{}", outcome.stderr);
         assert_tame(&outcome.stderr);
+        if !is_asked {
+            let _ = scene.pipeline().expect(0);
+        }
         scene.museum.clear_faults();
     }
+    let about = fs::read_to_string(scene.machine.export.join(".ente/export.json")).unwrap();
+    assert!(about.contains(&(1_u64 << 40).to_string()), "{about}");
+    let dir = scene.machine.dir();
+    let line = ["ente-login", "--offline", dir, "--password-file", "-"];
+    let outcome = fresh.run_with(&line, PASSWORD).expect(1);
+    let said = &outcome.stderr;
+    assert!(said.contains("1099511627776 bytes of memory"), "{said}");
 
     let file = scene.upload("circle.jpg", bytes(b"circle"));
     scene
