@@ -25,7 +25,6 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tempfile::TempDir;
 
-use cases::Case;
 use contest::{Contest, Rounds, Series};
 
 pub use stopwatch::{ARGUMENT as STOPWATCH, serve as stopwatch};
@@ -34,7 +33,7 @@ pub use stopwatch::{ARGUMENT as STOPWATCH, serve as stopwatch};
 #[derive(clap::Parser)]
 #[command(name = "cargo xtask bench")]
 pub struct Args {
-    /// Only the cases whose names begin with one of these
+    /// Only these cases, or those whose names begin so
     cases: Vec<String>,
     /// A hundredth of everything, once: whether the cases work, not how fast the tools are
     #[arg(long)]
@@ -143,14 +142,15 @@ fn parse_wrap(text: &str) -> Result<(String, Vec<String>), String> {
 /// # Errors
 /// When a case could not be run; a goal that is missed is no error.
 pub fn run(args: &Args, tools: PathBuf) -> Result<(), String> {
-    let chosen = cases::all().into_iter().filter(|case| {
-        args.cases.is_empty()
-            || args
-                .cases
-                .iter()
-                .any(|start| case.name.starts_with(start.as_str()))
+    let mut chosen = cases::all();
+    let names: Vec<&str> = chosen.iter().map(|case| case.name).collect();
+    // A whole name means that case alone, though others may begin with it.
+    let is_meant = |name: &str, meant: &str| {
+        name == meant || name.starts_with(meant) && !names.contains(&meant)
+    };
+    chosen.retain(|case| {
+        args.cases.is_empty() || args.cases.iter().any(|meant| is_meant(case.name, meant))
     });
-    let chosen: Vec<Case> = chosen.collect();
     if args.list {
         chosen
             .iter()
