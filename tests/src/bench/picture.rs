@@ -111,7 +111,7 @@ impl Picture<'_> {
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"sans-serif\" font-size=\"12\">\n\
              <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-             <text x=\"{left}\" y=\"22\" font-size=\"15\">{}</text>\n",
+             <text x=\"80\" y=\"22\" font-size=\"15\">{}</text>\n",
             SIZE.0, SIZE.1, self.title
         );
         let mut add = |part: String| svg.write_str(&part).expect("memory can be written");
@@ -126,20 +126,20 @@ impl Picture<'_> {
             add(text((left - 6.0, at + 4.0), "end", &number(value)));
         }
         add(text((right, bottom + 36.0), "end", self.across));
-        add(text((left, top - 4.0), "middle", self.up));
+        add(text((8.0, top - 12.0), "start", self.up));
         for (curve, colour) in self.curves.iter().zip(COLOURS.iter().cycle()) {
             let places: Vec<(f64, f64)> = curve
                 .points
                 .iter()
                 .map(|point| (x.place(point.0), y.place(point.1)))
                 .collect();
-            let list = places
+            let path = places
                 .iter()
-                .map(|(x, y)| format!("{x:.1},{y:.1}"))
+                .map(|(x, y)| format!("{x:.1} {y:.1}"))
                 .collect::<Vec<_>>()
-                .join(" ");
+                .join(" L");
             add(format!(
-                "<polyline points=\"{list}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\n"
+                "<path d=\"M{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\n"
             ));
             if self.scale == Scale::Tenfold {
                 places.iter().for_each(|(x, y)| {
@@ -214,7 +214,7 @@ mod tests {
             curves: &[curve("ours"), curve("theirs")],
         };
         let svg = picture.svg();
-        assert_eq!(svg.matches("<polyline").count(), 2);
+        assert_eq!(svg.matches("<path").count(), 2);
         assert!(svg.contains(">ours</text>") && svg.ends_with("</svg>\n"));
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
     }

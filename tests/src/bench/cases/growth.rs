@@ -17,7 +17,7 @@ use crate::museum::Conditions;
 /// Files of one album.
 const ALBUM: usize = 1000;
 /// An inode and a sidecar's page of memory for each file, its lines in the manifest, and what the tools hold.
-const BYTES_PER_ENTRY: usize = 11 << 10;
+const BYTES_PER_ENTRY: usize = 16 << 10;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
