@@ -122,7 +122,8 @@ fn plaintext(yard: &Yard<'_>) -> Result<Export, String> {
 struct Near {
     name: &'static str,
     account: BulkOptions,
-    at_once: usize,
+    /// How many objects `curl` fetches at once.
+    curls: &'static [usize],
     /// Whether `b2sum` reads the same bytes.
     sums: bool,
 }
@@ -144,9 +145,9 @@ impl Near {
             false => None,
         };
         let mut contest = setup.contest(self.name);
-        contest.enter(CURL_1, || yard.curl(1, &originals));
-        if self.at_once > 1 {
-            contest.enter(CURL_16, || yard.curl(self.at_once, &originals));
+        for at_once in self.curls {
+            let fetch = || yard.curl(*at_once, &originals);
+            contest.enter(format!("curl, {at_once} at once"), fetch);
         }
         contest.enter("pull", || export(&yard, &yard.in_memory()?, &[], &[]));
         contest.enter("pipe", || export(&yard, &yard.in_memory()?, &[], &PIPE));
@@ -182,7 +183,7 @@ fn photos(setup: &Setup) -> Result<Vec<Row>, String> {
     let near = Near {
         name: "first-300k",
         account: account(setup.scaled(2000), 300_000),
-        at_once: 16,
+        curls: &[1, 16],
         sums: false,
     };
     near.run(setup, |series| {
@@ -201,13 +202,12 @@ fn small(setup: &Setup) -> Result<Vec<Row>, String> {
     let near = Near {
         name: "first-2k",
         account: account(setup.scaled(10_000), 2000),
-        at_once: 16,
+        curls: &[16],
         sums: false,
     };
     near.run(setup, |series| {
         let pipe = |name| series.versus(name, CURL_16).goal(Goal::Ratio(1.3));
         vec![
-            series.row(CURL_1),
             series.versus("pull", CURL_16),
             pipe("pipe"),
             pipe("pipe with verify"),
@@ -219,7 +219,7 @@ fn videos(setup: &Setup) -> Result<Vec<Row>, String> {
     let near = Near {
         name: "first-videos",
         account: account(20, setup.scaled(50) as u64 * MB),
-        at_once: 16,
+        curls: &[1, 16],
         sums: false,
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -245,7 +245,7 @@ fn video(setup: &Setup) -> Result<Vec<Row>, String> {
     let near = Near {
         name: "first-video",
         account: account(1, setup.scaled(1500) as u64 * MB),
-        at_once: 1,
+        curls: &[1],
         sums: true,
     };
     near.run(setup, |series| {
