@@ -14,6 +14,7 @@ mod login;
 mod mirror;
 mod problems;
 mod pull;
+mod rest;
 mod secrets;
 mod shell;
 mod tls;

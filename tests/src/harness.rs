@@ -454,7 +454,7 @@ pub fn folded(dir: &Path) -> BTreeMap<String, Value> {
             // It tells where a fact stands among others, not what it says.
             fact.remove("sum");
             let kind = fact["fact"].as_str().expect("a fact has a kind").to_owned();
-            if matches!(kind.as_str(), "listing" | "checked") {
+            if matches!(kind.as_str(), "listing" | "checked" | "rest") {
                 continue;
             }
             let mut key = format!("{file} {kind}");

@@ -22,6 +22,17 @@ pub fn summed(text: &[u8]) -> Vec<u8> {
     summed
 }
 
+/// What stands before the rests that a journal ends with.
+pub fn before_rest(text: &str) -> &str {
+    let mut text = text;
+    while let Some(last) = text.trim_end().rfind('\n')
+        && text[last + 1..].starts_with(r#"{"fact":"rest","#)
+    {
+        text = &text[..=last];
+    }
+    text
+}
+
 /// CRC-32 as zlib has it, bit by bit.
 fn crc32(bytes: &[u8], above: u32) -> u32 {
     let with_byte = |crc: u32, byte: &u8| {

@@ -77,13 +77,18 @@ impl Run<'_> {
             self.drop_leftovers()?;
         }
         self.print_left()?;
-        self.tree.sync()?;
         if self.counts.problems + ended.problems > 0 {
             exit = exit.and(Exit::Problems);
         }
         if ended.findings > 0 {
             exit = exit.and(Exit::Differences);
         }
+        let is_whole = ended.end.is_some() && ended.error.is_none() && !self.io.interrupt.is_set();
+        let is_done = exit == Exit::Done && is_whole && self.scope == Scope::All;
+        if is_done && self.surveyed && !self.is_behind {
+            self.rest()?;
+        }
+        self.tree.sync()?;
         let end = end_of(ended.end.as_ref(), self.counts.to_value());
         self.summary(&end);
         if let Some(error) = ended.error {

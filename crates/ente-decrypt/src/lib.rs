@@ -21,6 +21,7 @@ pub mod plan;
 mod pool;
 pub mod records;
 pub mod recover;
+mod rest;
 pub mod run;
 pub mod settings;
 pub mod structure;

@@ -14,7 +14,7 @@ use ente_common::manifest::adoption::Adoptable;
 use ente_common::manifest::facts::PullFact;
 use ente_common::manifest::journal::Follow;
 use ente_common::manifest::state::{DecryptState, MetaState, PullState, VerifyState};
-use ente_common::manifest::{ContentKey, Export, Journal, PlacementKey, State, private_dir};
+use ente_common::manifest::{ContentKey, Export, Journal, PlacementKey, Rest, State, private_dir};
 use ente_common::naming::MAX_NAME_BYTES;
 use ente_common::record::{Begin, Expect, Input, Problem, Record, Scope, path_to_value};
 use ente_common::ui::Progress;
@@ -31,7 +31,7 @@ use crate::pool::{BATCH_FILES, Group, Pool};
 use crate::records::{annotate, annotate_collection, pending};
 use crate::settings::{Settings, longest_name};
 use crate::tree::Tree;
-use crate::{Args, NAME, recover};
+use crate::{Args, NAME, recover, rest};
 
 /// Files that wait for content before more records are read.
 const MAX_WAITING: usize = 512;
@@ -47,13 +47,17 @@ struct Waiting {
 
 /// A run of the tool.
 pub struct Run<'a> {
-    args: &'a Args,
+    pub(crate) args: &'a Args,
     pub(crate) io: &'a mut Io,
     pub(crate) scope: Scope,
     run: String,
     pub(crate) tree: Tree,
     pub(crate) library: Library,
-    follow: Follow,
+    pub(crate) follow: Follow,
+    /// What this run rests upon, if nothing is left to do after it.
+    pub(crate) basis: Rest,
+    /// `ente-pull` recorded more than this run took in.
+    pub(crate) is_behind: bool,
     /// Length of `decrypt.jsonl` when it was read.
     read_bytes: u64,
     pub(crate) desired: Desired,
@@ -66,7 +70,7 @@ pub struct Run<'a> {
     pub(crate) forged: Vec<Adoption>,
     /// Problems of titles that could not be read, until they are told.
     pub(crate) unread: Vec<Problem>,
-    surveyed: bool,
+    pub(crate) surveyed: bool,
     /// Records that wait for the survey.
     held: Vec<Record>,
     /// The end of a round of `--watch` that waits for the work before it.
@@ -105,6 +109,8 @@ impl<'a> Run<'a> {
             tree: Tree::new(export, State::default(), settings, date_of(now)),
             args,
             io,
+            basis: Rest::default(),
+            is_behind: false,
             read_bytes: 0,
             desired: Desired::default(),
             rest: Structure::default(),
@@ -256,6 +262,9 @@ impl<'a> Run<'a> {
             return Ok(true);
         }
         self.is_last = true;
+        if is_whole && !self.surveyed && self.held.is_empty() && self.is_at_rest() {
+            return Ok(true);
+        }
         if !is_whole && !self.surveyed {
             // The stage before stopped before it told of a file: there is nothing to go by.
             return self.release_held().map(|()| true);
@@ -310,6 +319,8 @@ impl<'a> Run<'a> {
     /// Loads the facts, reads what is new in the listing, plans.
     pub(crate) fn survey(&mut self) -> Result<(), Failure> {
         let state_dir = self.tree.export.state_dir();
+        self.basis = rest::basis(&state_dir);
+        self.is_behind = false;
         self.follow = Follow::new::<PullFact>(&state_dir);
         let mut pull = PullState::default();
         self.follow.catch_up(|fact| pull.apply(fact))?;
@@ -427,10 +438,11 @@ impl<'a> Run<'a> {
     /// Takes in what the stage before stored since. Its next listing waits for the next round.
     fn catch_up(&mut self) -> Result<(), Failure> {
         let pull = &mut self.tree.state.pull;
-        self.follow.catch_up(|fact| {
-            if matches!(fact, PullFact::Object(_)) {
-                pull.apply(fact);
-            }
+        let is_behind = &mut self.is_behind;
+        self.follow.catch_up(|fact| match fact {
+            PullFact::Object(_) => pull.apply(fact),
+            PullFact::Rest(_) | PullFact::Failed(_) => {}
+            _ => *is_behind = true,
         })?;
         Ok(())
     }

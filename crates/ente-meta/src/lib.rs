@@ -7,6 +7,7 @@ mod job;
 mod open;
 mod plan;
 mod problem;
+mod rest;
 mod settle;
 pub mod sidecar;
 mod stage;
@@ -106,7 +107,7 @@ impl Tool for Args {
             (None, None) => return Err(Failure::new(Exit::Usage, "no export is named")),
         };
         let state_dir = export.as_ref().map(Export::state_dir);
-        let library = Library::new(self.keystore.keys_of(account, io)?, state_dir)?;
+        let library = Library::new(self.keystore.keys_of(account, io)?, state_dir);
 
         let writes = !listing && !self.print;
         let run = match begin {

@@ -9,7 +9,7 @@ use ente_common::manifest::ciphertext::Ciphertext;
 use ente_common::manifest::facts::{DecryptFact, PullFact};
 use ente_common::manifest::journal::Follow;
 use ente_common::manifest::state::{MetaState, VerifyState};
-use ente_common::manifest::{JournalError, State};
+use ente_common::manifest::{JournalError, Rest, State};
 use ente_common::model::{
     CollectionKind, EffectiveMetadata, OpenedCollection, OpenedFile, Visibility,
 };
@@ -17,6 +17,8 @@ use ente_common::record::Record;
 use ente_common::wire;
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+use crate::rest;
 
 /// Collections, files and facts; grows while the stages before go on.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(crate) struct Library {
     pub(crate) state: State,
     /// (file, collection), ascending, of the last closed listing.
     holders: Vec<(i64, i64)>,
+    /// What is to be read of the manifest before anybody may rest.
+    rest: Rest,
 }
 
 #[derive(Debug)]
@@ -60,32 +64,46 @@ pub(crate) struct Opened {
 }
 
 impl Library {
-    /// A library of which nothing is known but what records will tell; with `state_dir`, the manifest there too.
-    ///
-    /// # Errors
-    /// When the manifest cannot be read.
-    pub(crate) fn new(keys: KeysFile, state_dir: Option<PathBuf>) -> Result<Self, JournalError> {
-        let mut state = State::default();
-        let manifest = match state_dir {
-            None => None,
-            Some(dir) => {
-                state.meta = MetaState::load(&dir)?;
-                state.verify = VerifyState::load(&dir)?;
-                Some(Manifest {
-                    pull: Follow::new::<PullFact>(&dir),
-                    decrypt: Follow::new::<DecryptFact>(&dir),
-                    ciphertext: None,
-                    dir,
-                })
-            }
-        };
-        Ok(Self {
+    /// A library of which nothing is known but what records will tell; with `state_dir`, the manifest there too, once it is loaded.
+    pub(crate) fn new(keys: KeysFile, state_dir: Option<PathBuf>) -> Self {
+        let manifest = state_dir.map(|dir| Manifest {
+            pull: Follow::new::<PullFact>(&dir),
+            decrypt: Follow::new::<DecryptFact>(&dir),
+            ciphertext: None,
+            dir,
+        });
+        Self {
             keys,
             albums: HashMap::new(),
             manifest,
-            state,
+            state: State::default(),
+            rest: Rest::default(),
             holders: Vec::new(),
-        })
+        }
+    }
+
+    /// Reads what is known of sidecars.
+    ///
+    /// # Errors
+    /// When the manifest cannot be read.
+    pub(crate) fn load(&mut self) -> Result<(), JournalError> {
+        if let Some(manifest) = &self.manifest {
+            self.rest = rest::begin(&manifest.dir);
+            self.state.meta = MetaState::load(&manifest.dir)?;
+            self.state.verify = VerifyState::load(&manifest.dir)?;
+        }
+        Ok(())
+    }
+
+    /// What was taken in of the manifest so far.
+    pub(crate) fn rest(&self) -> Option<Rest> {
+        let manifest = self.manifest.as_ref()?;
+        let mut rest = self.rest.clone();
+        rest.read.extend([
+            ("pull".to_owned(), manifest.pull.end()),
+            ("decrypt".to_owned(), manifest.decrypt.end()),
+        ]);
+        Some(rest)
     }
 
     /// Takes in what the stages before have recorded since; tells whether a listing was closed.

@@ -20,6 +20,7 @@ use crate::job::{Job, Told, file_record};
 use crate::open::{Entries, Library, live_placements, record_entries};
 use crate::plan::Planner;
 use crate::problem;
+use crate::rest;
 use crate::settle;
 use crate::tally::Tally;
 use crate::write::Writer;
@@ -102,18 +103,24 @@ impl<'a> Stage<'a> {
             .is_lively()
             .then(|| ui.progress("exporting", expect.files, expect.bytes));
         self.print(begin)?;
-        if self.library.state.meta.sidecars.is_empty() {
-            // Nobody moves sidecars where there are none: they can be where they are to be from the first.
-            self.settle()?;
-        }
         let incoming = read_ahead(input);
+        let mut has_loaded = false;
         let end = loop {
             if self.io.interrupt.is_set() {
                 self.flush()?;
                 return self.close(None);
             }
             match incoming.recv_timeout(BATCH_AGE) {
-                Ok(Incoming::Record(record)) => self.take(record)?,
+                Ok(Incoming::Record(record)) => {
+                    if !has_loaded {
+                        self.load()?;
+                        has_loaded = true;
+                    }
+                    self.take(record)?;
+                }
+                Ok(Incoming::End(Some(end))) if !has_loaded => {
+                    return self.finish(end);
+                }
                 Ok(Incoming::End(end)) => break end,
                 Ok(Incoming::Broken(error)) => {
                     self.flush()?;
@@ -135,27 +142,52 @@ impl<'a> Stage<'a> {
         self.close(Some(end))
     }
 
+    /// Begins to go by the manifest.
+    fn load(&mut self) -> Result<(), Failure> {
+        self.library.load()?;
+        if self.library.state.meta.sidecars.is_empty() {
+            // Nobody moves sidecars where there are none: they can be where they are to be from the first.
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Does what is pending where nothing was loaded yet.
+    fn finish(mut self, end: Record) -> Result<Exit, Failure> {
+        let state_dir = self
+            .writer
+            .as_ref()
+            .map(|writer| writer.export().state_dir());
+        let is_at_rest = |dir| rest::holds(dir, self.plan.sidecars);
+        if !self.plan.whole || !state_dir.as_deref().is_some_and(is_at_rest) {
+            self.load()?;
+            self.pending()?;
+        }
+        self.close(Some(end))
+    }
+
     /// Goes through the whole export by itself; with `all`, prints every file.
     ///
     /// # Errors
     /// With what ended the run.
     pub(crate) fn walk(mut self, begin: &Record, all: bool) -> Result<Exit, Failure> {
         self.print(begin)?;
-        if all {
-            self.library.refresh()?;
-            self.print_albums()?;
-            for file in self.library.files() {
-                if self.io.interrupt.is_set() {
-                    break;
-                }
-                let record = file_record(&self.library, file, "listed");
-                self.queue_file(record, file, false)?;
-            }
-            self.flush()?;
-        } else {
-            self.pending()?;
+        let end = Record::new("end").with("counts", json!({}));
+        if !all {
+            return self.finish(end);
         }
-        self.close(Some(Record::new("end").with("counts", json!({}))))
+        self.library.load()?;
+        self.library.refresh()?;
+        self.print_albums()?;
+        for file in self.library.files() {
+            if self.io.interrupt.is_set() {
+                break;
+            }
+            let record = file_record(&self.library, file, "listed");
+            self.queue_file(record, file, false)?;
+        }
+        self.flush()?;
+        self.close(Some(end))
     }
 
     fn print(&mut self, record: &Record) -> Result<(), Failure> {
@@ -435,8 +467,17 @@ impl<'a> Stage<'a> {
             })
         });
         let gone = gone.collect();
-        match &mut self.writer {
-            Some(writer) => writer.record(state, gone),
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
+        writer.record(state, gone)?;
+        let is_done = self.tally.exit() == Exit::Done && self.stuck.is_empty();
+        match self
+            .library
+            .rest()
+            .filter(|_| is_done && !self.io.interrupt.is_set())
+        {
+            Some(rest) => rest::note(writer, &mut self.library.state, rest),
             None => Ok(()),
         }
     }

@@ -15,6 +15,7 @@ mod place;
 mod plan;
 mod problems;
 mod records;
+mod rest;
 mod round;
 mod select;
 mod session;

@@ -7,7 +7,7 @@ use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::layout;
 use ente_common::manifest::facts::{self, PullFact, Setting};
-use ente_common::manifest::{ContentKey, Export, Journal, Lock, State};
+use ente_common::manifest::{ContentKey, Export, Journal, Lock, Rest, State};
 use ente_common::record::Scope;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
@@ -17,6 +17,7 @@ use crate::doubt;
 use crate::listing::{self, Kept, Listing, Manner};
 use crate::problems::{self, STAGE};
 use crate::records::Entries;
+use crate::rest;
 use crate::store::{self, Store};
 use crate::task::Task;
 use crate::{Args, Objects};
@@ -24,12 +25,19 @@ use crate::{Args, Objects};
 /// After so long everything is listed from the start again.
 const FULL_LISTING_EVERY_US: i64 = 7 * 24 * 3600 * 1_000_000;
 
+/// A full listing is due, after the last one that there was.
+pub(crate) fn is_full_listing_due(last: Option<i64>, now: i64) -> bool {
+    last.is_none_or(|last| now - last >= FULL_LISTING_EVERY_US || now < last)
+}
+
 /// The export of a round; there may be none yet.
 pub(crate) struct Place {
     pub(crate) export: Option<Export>,
     pub(crate) state: State,
     /// There where the round writes.
     pub(crate) store: Option<Store>,
+    /// What this round may leave behind, if it finds nothing to do.
+    pub(crate) rest: Rest,
     /// Held until the end of the round.
     lock: Option<Lock>,
     /// Holds what is served while nothing may be written.
@@ -47,6 +55,7 @@ impl Place {
             export,
             state: State::default(),
             store: None,
+            rest: Rest::default(),
             lock: None,
             scratch: None,
         };
@@ -83,6 +92,7 @@ impl Place {
             store::drop_parts(export)?;
         }
         self.lock = Some(lock);
+        self.rest = rest::begin(export);
         // Under the lock: a run that ended a moment ago must not be done over.
         self.state = State::load(&export.state_dir())?;
         self.store = Some(Store::open(export, &mut self.state, task.run)?);
@@ -90,9 +100,7 @@ impl Place {
     }
 
     pub(crate) fn needs_full_listing(&self, now: i64) -> bool {
-        let last = self.state.pull.full_listing_at;
-        last.is_none_or(|last| now - last >= FULL_LISTING_EVERY_US || now < last)
-            || self.is_ciphertext_damaged()
+        is_full_listing_due(self.state.pull.full_listing_at, now) || self.is_ciphertext_damaged()
     }
 
     /// Makes the export where there is none, brings the key attributes up to date where everything is listed, and stores the settings.

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use ente_common::api::Retry;
 use ente_common::cli::Io;
-use ente_common::exit::{Exit, Failure};
-use ente_common::manifest::{ContentKey, facts};
+use ente_common::exit::Failure;
+use ente_common::manifest::facts::PullFact;
+use ente_common::manifest::{ContentKey, Rest, facts};
 use ente_common::record::{Begin, Expect, Scope, path_to_value};
 use ente_common::ui::Progress;
 
@@ -25,21 +26,22 @@ use crate::select::Selection;
 use crate::store::Outcome;
 use crate::summary;
 use crate::task::Task;
+use crate::{Objects, rest};
 
 /// Runs one round; tells what it did.
 ///
 /// # Errors
 /// With [`Exit::Interrupted`] when it was stopped before anything was printed; else with what ended it.
 pub(crate) async fn run(task: &Task<'_>, io: &mut Io) -> Result<Counts, Failure> {
+    if let Some(counts) = task.interruptible(rest::round(task, io)).await?? {
+        return Ok(counts);
+    }
     let now = (io.clock)();
     let mut place = Place::open(task, now)?;
     if place.export.is_none() && task.scope() != Scope::Listing && holds_files(task.dir) {
         io.ui.warning(&problems::strange_files(task.dir));
     }
-    let listed = tokio::select! {
-        listed = list(task, &mut place, now) => listed?,
-        () = task.until.interrupted() => return Err(Failure::new(Exit::Interrupted, "interrupted")),
-    };
+    let listed = task.interruptible(list(task, &mut place, now)).await??;
     let mut round = Round {
         task,
         printer: Printer {
@@ -50,6 +52,7 @@ pub(crate) async fn run(task: &Task<'_>, io: &mut Io) -> Result<Counts, Failure>
             example: None,
         },
         changes: listed.changes,
+        may_rest: listed.is_certain,
         place,
     };
     let plan = round.plan()?;
@@ -63,7 +66,7 @@ pub(crate) async fn run(task: &Task<'_>, io: &mut Io) -> Result<Counts, Failure>
         let needed = fetches.iter().map(Fetch::key).collect();
         let left = round.fetch(&plan, fetches, &progress).await;
         progress.finish();
-        round.finish(left?, &needed, now)?;
+        round.finish(&plan, left?, &needed, now)?;
     }
     summary::say(&io.ui, task, &plan, &round.printer);
     Ok(round.printer.counts)
@@ -80,6 +83,8 @@ struct Listed {
     changes: Changes,
     /// The collections that were known before.
     known: HashSet<i64>,
+    /// Nothing of it is in doubt or was left out.
+    is_certain: bool,
 }
 
 /// Lists the account and lets the result count.
@@ -89,12 +94,15 @@ async fn list(task: &Task<'_>, place: &mut Place, now: i64) -> Result<Listed, Fa
     let full = task.args.full || place.needs_full_listing(now);
     place.settle(task, full, now).await?;
     let (mut listing, mut ciphertext) = place.list(task, &served, full).await?;
+    let collections = ("collections".to_owned(), rest::digest_of(&served));
+    place.rest.given.extend([collections]);
     drop(served);
     let known = place.state.pull.collections.keys().copied().collect();
     let (changes, is_held_back) = place.believe(task, &mut listing).await?;
     // What was held back must be found again by the next run.
     place.close_listing(task, &listing, full && !is_held_back, now, &mut ciphertext)?;
     Ok(Listed {
+        is_certain: listing.problems.is_empty() && !listing.is_partial && !is_held_back,
         listing,
         changes,
         known,
@@ -106,6 +114,8 @@ struct Round<'a> {
     task: &'a Task<'a>,
     place: Place,
     changes: Changes,
+    /// Nothing that was listed keeps the next round from resting.
+    may_rest: bool,
     printer: Printer<'a>,
 }
 
@@ -131,16 +141,7 @@ impl Round<'_> {
         if self.task.has_begun {
             return Ok(());
         }
-        let dir = std::path::absolute(self.task.dir)
-            .map_err(|error| Failure::disk("cannot tell the current folder", &error))?;
-        let begin = Begin {
-            tool: STAGE.to_owned(),
-            run: self.task.run.to_owned(),
-            scope: self.task.scope(),
-            export: path_to_value(&dir),
-            account: self.task.account.clone(),
-            expect: expect(plan),
-        };
+        let begin = begin(self.task, expect(plan))?;
         self.printer.print(&begin.to_record())
     }
 
@@ -361,6 +362,7 @@ impl Round<'_> {
     /// After the downloads: nothing that nobody wants stays behind, and everything is on the disk.
     fn finish(
         &mut self,
+        plan: &Plan,
         left: usize,
         needed: &HashSet<ContentKey>,
         now: i64,
@@ -385,8 +387,68 @@ impl Round<'_> {
             }
             store.forget_all_but(state, needed)?;
         }
-        store.sync()
+        if is_complete && self.may_rest && self.printer.counts.problems == 0 {
+            self.rest(plan)?;
+        }
+        match &mut self.place.store {
+            Some(store) => store.sync(),
+            None => Ok(()),
+        }
     }
+
+    /// Notes that nothing is left to do, so that the next round need not find that out.
+    fn rest(&mut self, plan: &Plan) -> Result<(), Failure> {
+        let keep = self.place.keeps_objects(self.task.args);
+        let Place {
+            store,
+            state,
+            export,
+            rest,
+            ..
+        } = &mut self.place;
+        let (Some(store), Some(export)) = (store, export) else {
+            return Ok(());
+        };
+        // Spooled objects are looked at in each round, until they are decrypted.
+        let is_spooling = !keep
+            && state
+                .pull
+                .objects
+                .keys()
+                .any(|key| state.object(*key).is_some());
+        let Some(full) = state.pull.full_listing_at.filter(|_| !is_spooling) else {
+            return Ok(());
+        };
+        let objects = if keep { Objects::Keep } else { Objects::Spool };
+        rest.given.extend([
+            ("full".to_owned(), full.to_string()),
+            ("objects".to_owned(), objects.as_str().to_owned()),
+            ("files".to_owned(), plan.targets.len().to_string()),
+            (
+                "ciphertext".to_owned(),
+                rest::ciphertext_bytes(export).to_string(),
+            ),
+        ]);
+        store.flush()?;
+        if Rest::last::<PullFact>(&export.state_dir()).as_ref() != Some(rest) {
+            store.note(state, PullFact::Rest(rest.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// The record that all others follow.
+pub(crate) fn begin(task: &Task<'_>, expect: Expect) -> Result<Begin, Failure> {
+    let dir = std::path::absolute(task.dir)
+        .map_err(|error| Failure::disk("cannot tell the current folder", &error))?;
+    Ok(Begin {
+        tool: STAGE.to_owned(),
+        run: task.run.to_owned(),
+        scope: task.scope(),
+        export: path_to_value(&dir),
+        account: task.account.clone(),
+        expect,
+    })
 }
 
 /// The words of the member `change`.

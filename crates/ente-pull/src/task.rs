@@ -52,6 +52,17 @@ impl Task<'_> {
         self.ids.is_some() || !self.args.selection.choose_nothing()
     }
 
+    /// Waits for something, unless the run is to stop.
+    pub(crate) async fn interruptible<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            done = work => Ok(done),
+            () = self.until.interrupted() => Err(Failure::new(Exit::Interrupted, "interrupted")),
+        }
+    }
+
     pub(crate) fn failure(&self, error: ListingError) -> Failure {
         match error {
             ListingError::Api(error) => problems::failure(&error, self.account),

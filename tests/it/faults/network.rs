@@ -2,7 +2,7 @@
 
 use super::{IMPATIENT, Scene, assert_ended, content, look, problems};
 use ente_tests::harness::{assert_same, expect_all};
-use ente_tests::journal::summed;
+use ente_tests::journal::{before_rest, summed};
 use ente_tests::library::NewFile;
 use ente_tests::museum::{Fault, Match, Origin};
 use std::collections::BTreeSet;
@@ -191,13 +191,15 @@ fn the_local_clock_decides_over_no_file() {
     for when in ["1", "4102444800000000"] {
         let path = scene.machine.export.join(".ente/pull.jsonl");
         let text = fs::read_to_string(&path).unwrap();
-        let lines = text.lines().map(|line| match line.find("\"when\":") {
-            Some(at) if line.contains("\"listing\"") => {
-                let rest = line[at + 7..].trim_start_matches(|c: char| c.is_ascii_digit());
-                format!("{}{when}{rest}\n", &line[..at + 7])
-            }
-            _ => format!("{line}\n"),
-        });
+        let lines = before_rest(&text)
+            .lines()
+            .map(|line| match line.find("\"when\":") {
+                Some(at) if line.contains("\"listing\"") => {
+                    let rest = line[at + 7..].trim_start_matches(|c: char| c.is_ascii_digit());
+                    format!("{}{when}{rest}\n", &line[..at + 7])
+                }
+                _ => format!("{line}\n"),
+            });
         fs::write(&path, summed(lines.collect::<String>().as_bytes())).unwrap();
         scene.museum.reset_log();
         expect_all(&scene.run(&[]), 0);

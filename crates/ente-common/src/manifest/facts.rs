@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::id::Version;
 use crate::manifest::journal::{Facts, encode_fact, parse_fact};
+use crate::manifest::rest::Rest;
 use crate::wire;
 
 /// Declares the facts of one file and how each kind is spelled.
@@ -41,6 +42,7 @@ facts! {
         "listing" => Listing(Listing),
         "object" => Object(Object),
         "failed" => Failed(Failed),
+        "rest" => Rest(Rest),
     }
 }
 
@@ -54,6 +56,7 @@ facts! {
         "verdict" => Verdict(Verdict),
         "trash" => Trash(Trash),
         "aside" => Aside(Aside),
+        "rest" => Rest(Rest),
     }
 }
 
@@ -62,6 +65,7 @@ facts! {
     MetaFact in "meta" {
         "setting" => Setting(Setting),
         "sidecar" => Sidecar(Sidecar),
+        "rest" => Rest(Rest),
     }
 }
 

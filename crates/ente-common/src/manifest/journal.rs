@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::rest::Mark;
 use super::sum;
 use crate::disk;
 
@@ -84,7 +85,7 @@ struct Kind<'a> {
 }
 
 /// The kind of a fact: by the exact form that we write, else by parsing.
-fn kind_of(line: &[u8]) -> Result<std::borrow::Cow<'_, str>, serde_json::Error> {
+pub(super) fn kind_of(line: &[u8]) -> Result<std::borrow::Cow<'_, str>, serde_json::Error> {
     if let Some(rest) = line.strip_prefix(b"{\"fact\":\"")
         && let Some(end) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))
         && rest[end] == b'"'
@@ -113,6 +114,11 @@ pub fn encode_fact(kind: &str, fact: &impl Serialize, line: &mut Vec<u8>) {
 /// When they do not fit.
 pub fn parse_fact<T: DeserializeOwned>(line: &[u8]) -> Result<T, serde_json::Error> {
     serde_json::from_slice(line)
+}
+
+/// Where a journal lies.
+pub(super) fn journal_path(state_dir: &Path, name: &str) -> PathBuf {
+    state_dir.join(format!("{name}.jsonl"))
 }
 
 /// Reads all whole facts of `path` in order; a file that is not there has none.
@@ -150,6 +156,11 @@ impl Follow {
             end: 0,
             above: sum::NONE,
         }
+    }
+
+    /// Where the last fact that was read ends.
+    pub fn end(&self) -> Mark {
+        Mark::new(self.end, self.above)
     }
 
     /// Reads the whole facts that came since the last time.
@@ -204,7 +215,7 @@ impl Follow {
 }
 
 /// Refuses the head of a newer format, and what is none.
-fn check_format(path: &Path, head: &[u8]) -> Result<(), JournalError> {
+pub(super) fn check_format(path: &Path, head: &[u8]) -> Result<(), JournalError> {
     let head: Head = serde_json::from_slice(head).map_err(|source| JournalError::Damaged {
         path: path.to_owned(),
         line: 1,
@@ -247,6 +258,25 @@ pub(crate) fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Re
     Ok(false)
 }
 
+/// The line that a journal ends with, if it is whole, not long, and as it was written.
+pub(super) fn last_line(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    const LONGEST: u64 = 16 << 10;
+    let mut file = File::open(path)?;
+    let start = file.metadata()?.len().saturating_sub(LONGEST);
+    file.seek(SeekFrom::Start(start))?;
+    let mut tail = Vec::new();
+    (&mut file).take(LONGEST).read_to_end(&mut tail)?;
+    if tail.pop() != Some(b'\n') {
+        return Ok(None);
+    }
+    let Some(before) = tail.iter().rposition(|byte| *byte == b'\n') else {
+        return Ok(None);
+    };
+    let line = tail.split_off(before + 1);
+    let above = sum::above(&mut file, start + before as u64 + 1)?;
+    Ok(sum::check(&line, above).map(|_| line))
+}
+
 /// The writer's hold on one file: facts gather in memory until [`flush`](Journal::flush) or [`sync`](Journal::sync).
 #[derive(Debug)]
 pub struct Journal {
@@ -266,7 +296,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be opened.
     pub fn open(state_dir: &Path, name: &str) -> Result<Self, JournalError> {
-        let path = state_dir.join(format!("{name}.jsonl"));
+        let path = journal_path(state_dir, name);
         let io = |source| JournalError::Io {
             path: path.clone(),
             source,

@@ -8,6 +8,7 @@ pub mod ciphertext;
 pub mod facts;
 pub mod journal;
 pub mod lock;
+pub mod rest;
 pub mod state;
 mod sum;
 
@@ -21,6 +22,7 @@ use serde_json::Value;
 pub use account::{Account, PRODUCTION};
 pub use journal::{FORMAT, Journal, JournalError};
 pub use lock::{Lock, LockError};
+pub use rest::Rest;
 pub use state::{ContentKey, PartKey, PlacementKey, State};
 
 use crate::disk;

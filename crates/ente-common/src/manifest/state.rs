@@ -89,6 +89,7 @@ impl PullState {
                     self.failed.insert(key, failed)
                 };
             }
+            PullFact::Rest(_) => {}
         }
     }
 
@@ -217,6 +218,7 @@ impl DecryptState {
                     self.asides.insert(key, aside)
                 };
             }
+            DecryptFact::Rest(_) => {}
         }
     }
 
@@ -262,6 +264,7 @@ impl MetaState {
                     self.sidecars.insert(key, sidecar)
                 };
             }
+            MetaFact::Rest(_) => {}
         }
     }
 

@@ -128,7 +128,14 @@ fn check(
         class != "damaged",
         "{what}: what is safe needs no object"
     );
-    let facts = std::fs::read(mirror.path(".ente/decrypt.jsonl")).unwrap();
+    let facts = || {
+        let text = std::fs::read_to_string(mirror.path(".ente/decrypt.jsonl")).unwrap();
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with(r#"{"fact":"rest""#));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = facts();
     let again = mirror.run(&[]);
     assert_eq!(again.problems().is_empty(), !standing, "{what}");
     assert_eq!(
@@ -136,11 +143,7 @@ fn check(
         Ok(if standing { Exit::Problems } else { Exit::Done }),
         "{what}"
     );
-    assert_eq!(
-        std::fs::read(mirror.path(".ente/decrypt.jsonl")).unwrap(),
-        facts,
-        "{what}"
-    );
+    assert_eq!(facts(), before, "{what}");
 }
 
 #[test]

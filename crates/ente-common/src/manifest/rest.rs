@@ -1,0 +1,284 @@
+//! The last word of a tool that has nothing left to do: while nothing changed since, the next run reads the ends of the journals alone,
+//! however many files there are.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Seek, SeekFrom};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::journal::{Facts, check_format, journal_path, kind_of, last_line, read_line};
+use super::sum;
+
+/// The kind of the fact.
+const KIND: &str = "rest";
+
+/// The journals of an export.
+const JOURNALS: [&str; 4] = ["pull", "decrypt", "meta", "verify"];
+
+/// Where more came since, reading everything costs little beside it.
+const MAX_TAIL_BYTES: u64 = 1 << 20;
+
+/// A place between two lines of a journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Bytes before it.
+    pub bytes: u64,
+    /// The sum of the line before it, which is one of all that stands there: after a power cut, or from a copy, other lines of the same length may.
+    pub sum: String,
+}
+
+impl Mark {
+    /// A place by its offset and the sum of the line that ends there.
+    pub(super) fn new(bytes: u64, above: u32) -> Self {
+        Self {
+            bytes,
+            sum: format!("{above:08x}"),
+        }
+    }
+
+    /// The end of a journal.
+    fn end_of(path: &Path) -> io::Result<Self> {
+        let mut journal = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self::new(0, sum::NONE));
+            }
+            journal => journal?,
+        };
+        let bytes = journal.metadata()?.len();
+        Ok(Self::new(bytes, sum::above(&mut journal, bytes)?))
+    }
+}
+
+/// Nothing is left to do. It holds as its writer's last fact, while the journals that it names have brought nothing since that matters to the
+/// writer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rest {
+    /// How far other journals, by name, were taken in.
+    pub read: BTreeMap<String, Mark>,
+    /// What else it rests upon, by name, as its writer sees fit.
+    pub given: BTreeMap<String, String>,
+}
+
+impl Rest {
+    /// Nothing is read yet. Other releases may find something to do where this one does not.
+    pub fn new(release: &str) -> Self {
+        Self {
+            read: BTreeMap::new(),
+            given: BTreeMap::from([("release".to_owned(), release.to_owned())]),
+        }
+    }
+
+    /// Takes the present end of a journal, before that is read.
+    pub fn reads(&mut self, state_dir: &Path, journal: &str) {
+        // Of one that cannot be looked at, nothing was taken in.
+        let end = Mark::end_of(&journal_path(state_dir, journal)).unwrap_or_default();
+        self.read.insert(journal.to_owned(), end);
+    }
+
+    /// The rest that the journal of `F` ends with, in an export where all journals are of a known format.
+    pub fn last<F: Facts>(state_dir: &Path) -> Option<Self> {
+        let mut paths = JOURNALS
+            .map(|name| journal_path(state_dir, name))
+            .into_iter();
+        if !paths.all(|path| begins_well(&path).unwrap_or(false)) {
+            return None;
+        }
+        let path = journal_path(state_dir, F::FILE);
+        let line = last_line(&path).ok()??;
+        let is_rest = kind_of(&line).is_ok_and(|kind| kind == KIND);
+        is_rest.then(|| serde_json::from_slice(&line).ok())?
+    }
+
+    /// The journals that were read say nothing new: but for rests, and for facts of which `is_idle` holds, told their journal and kind.
+    ///
+    /// Anything odd is news, so that whoever reads the whole finds out.
+    pub fn holds(&self, state_dir: &Path, is_idle: impl Fn(&str, &str) -> bool) -> bool {
+        self.read.iter().all(|(journal, mark)| {
+            let is_idle = |kind: &str| kind == KIND || is_idle(journal, kind);
+            is_idle_since(&journal_path(state_dir, journal), mark, is_idle).unwrap_or(false)
+        })
+    }
+}
+
+/// A run that was killed, or that goes on, may have left something that no journal tells: the lock of `tool`, or whole files that wait.
+pub fn is_disturbed(state_dir: &Path, tool: &str) -> bool {
+    let lock = state_dir.join(format!("{tool}.lock"));
+    let waits = |entry: io::Result<fs::DirEntry>| {
+        let name = entry.map(|entry| entry.file_name());
+        // Parts of downloads alone are nothing to anybody but `ente-pull`, which knows of them.
+        name.map_or(true, |name| !name.to_string_lossy().starts_with("get-"))
+    };
+    let partial = match fs::read_dir(state_dir.join("partial")) {
+        Ok(mut entries) => entries.any(waits),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    };
+    partial || fs::symlink_metadata(lock).is_ok()
+}
+
+/// The head of the journal is of a format that is known here, or there is none.
+fn begins_well(path: &Path) -> io::Result<bool> {
+    let journal = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        journal => journal?,
+    };
+    let mut head = Vec::new();
+    Ok(read_line(&mut BufReader::new(journal), &mut head)? && check_format(path, &head).is_ok())
+}
+
+/// What was read is there, and the lines after it are of idle kinds alone.
+fn is_idle_since(path: &Path, mark: &Mark, is_idle: impl Fn(&str) -> bool) -> io::Result<bool> {
+    let start = mark.bytes;
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(start == 0),
+        file => file?,
+    };
+    let length = file.metadata()?.len();
+    let mut journal = BufReader::new(file);
+    if length < start || length - start > MAX_TAIL_BYTES {
+        return Ok(false);
+    }
+    let mut above = sum::above(&mut journal, start)?;
+    if Mark::new(start, above) != *mark {
+        return Ok(false);
+    }
+    journal.seek(SeekFrom::Start(start))?;
+    let mut line = Vec::new();
+    while read_line(&mut journal, &mut line)? {
+        let Some(sum) = sum::check(&line, above) else {
+            return Ok(false);
+        };
+        above = sum;
+        let is_head = start == 0 && check_format(path, &line).is_ok();
+        if !is_head && !kind_of(&line).is_ok_and(|kind| is_idle(&kind)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Journal;
+    use crate::manifest::facts::{
+        Checked, DecryptFact, Listing, MetaFact, PullFact, Setting, VerifyFact,
+    };
+
+    fn append<F: Facts>(dir: &Path, fact: F) {
+        let mut journal = Journal::open(dir, F::FILE).unwrap();
+        journal.append(&fact);
+        journal.sync().unwrap();
+    }
+
+    fn setting() -> Setting {
+        Setting {
+            name: "a".into(),
+            value: "b".into(),
+        }
+    }
+
+    /// `ente-meta` at rest over what the others wrote.
+    fn scene() -> (tempfile::TempDir, Rest) {
+        let dir = tempfile::tempdir().unwrap();
+        append(dir.path(), PullFact::Listing(Listing::default()));
+        append(dir.path(), DecryptFact::Setting(setting()));
+        let mut rest = Rest::new("1");
+        for journal in ["pull", "decrypt", "verify"] {
+            rest.reads(dir.path(), journal);
+        }
+        append(dir.path(), MetaFact::Rest(rest.clone()));
+        (dir, rest)
+    }
+
+    fn holds(dir: &Path) -> bool {
+        let is_idle = |journal: &str, kind: &str| (journal, kind) == ("verify", "checked");
+        Rest::last::<MetaFact>(dir).is_some_and(|rest| rest.holds(dir, is_idle))
+    }
+
+    #[test]
+    fn a_rest_is_found_and_outlasts_what_is_idle() {
+        let (dir, rest) = scene();
+        assert_eq!(Rest::last::<MetaFact>(dir.path()), Some(rest.clone()));
+        assert!(holds(dir.path()));
+        append(dir.path(), VerifyFact::Checked(Checked::default()));
+        append(dir.path(), PullFact::Rest(rest));
+        assert!(holds(dir.path()));
+        append(dir.path(), PullFact::Listing(Listing::default()));
+        assert!(!holds(dir.path()), "there may be work");
+    }
+
+    #[test]
+    fn a_rest_ends_with_the_next_fact_of_its_writer() {
+        let (dir, _) = scene();
+        append(dir.path(), MetaFact::Setting(setting()));
+        assert!(!holds(dir.path()));
+    }
+
+    #[test]
+    fn what_is_shorter_torn_or_changed_is_no_rest() {
+        for (journal, change) in [
+            ("decrypt", "cut"),
+            ("decrypt", "gone"),
+            ("meta", "cut"),
+            ("meta", "flip"),
+            ("meta", "torn"),
+            ("meta", "newer"),
+            ("pull", "newer"),
+            ("pull", "another"),
+        ] {
+            let (dir, _) = scene();
+            let path = journal_path(dir.path(), journal);
+            let mut bytes = fs::read(&path).unwrap();
+            match change {
+                "cut" => bytes.truncate(bytes.len() - 1),
+                "torn" => bytes.extend_from_slice(b"{\"fact\":"),
+                "flip" => {
+                    let at = bytes.len() - 40;
+                    bytes[at] ^= 1;
+                }
+                "another" => {
+                    let text = String::from_utf8(bytes).unwrap();
+                    let (mut lines, mut above) = (Vec::new(), sum::NONE);
+                    for line in text.replace(r#""when":0"#, r#""when":1"#).lines() {
+                        let body = line.split_once(r#","sum""#).unwrap().0;
+                        let start = lines.len();
+                        lines.extend_from_slice(format!("{body}}}").as_bytes());
+                        above = sum::add(&mut lines, start, above);
+                        lines.push(b'\n');
+                    }
+                    assert_eq!(lines.len(), text.len());
+                    bytes = lines;
+                }
+                "newer" => {
+                    let text = String::from_utf8(bytes).unwrap();
+                    bytes = text
+                        .replacen("\"format\":1", "\"format\":2", 1)
+                        .into_bytes();
+                }
+                _ => {}
+            }
+            match change {
+                "gone" => fs::remove_file(&path).unwrap(),
+                _ => fs::write(&path, bytes).unwrap(),
+            }
+            assert!(!holds(dir.path()), "{journal} {change}");
+        }
+    }
+
+    #[test]
+    fn what_a_killed_run_left_disturbs() {
+        let dir = tempfile::tempdir().unwrap();
+        let partial = dir.path().join("partial");
+        assert!(!is_disturbed(dir.path(), "meta"));
+        fs::create_dir(&partial).unwrap();
+        fs::write(partial.join("get-1-00"), "").unwrap();
+        assert!(!is_disturbed(dir.path(), "meta"));
+        fs::write(partial.join("meta-1-2-0"), "").unwrap();
+        assert!(is_disturbed(dir.path(), "meta"));
+        fs::remove_file(partial.join("meta-1-2-0")).unwrap();
+        fs::write(dir.path().join("meta.lock"), "").unwrap();
+        assert!(is_disturbed(dir.path(), "meta") && !is_disturbed(dir.path(), "decrypt"));
+    }
+}

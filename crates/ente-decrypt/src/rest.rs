@@ -1,0 +1,64 @@
+//! A run with nothing to do, told by the end of the manifest alone.
+
+use clap::ValueEnum;
+use ente_common::exit::Failure;
+use ente_common::manifest::facts::DecryptFact;
+use ente_common::manifest::{Rest, rest};
+use ente_common::record::Scope;
+
+use crate::Args;
+use crate::run::Run;
+
+const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
+impl Run<'_> {
+    /// The last run rested, and nothing changed since: whatever the facts are, there is nothing to do.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let state_dir = self.tree.export.state_dir();
+        let is_checked = |journal: &str, kind: &str| (journal, kind) == ("verify", "checked");
+        self.scope == Scope::All
+            && !rest::is_disturbed(&state_dir, "decrypt")
+            && Rest::last::<DecryptFact>(&state_dir).is_some_and(|rest| {
+                asks_nothing_new(self.args, &rest) && rest.holds(&state_dir, is_checked)
+            })
+    }
+
+    /// Notes that nothing is left to do, so that the next run need not find that out.
+    pub(crate) fn rest(&mut self) -> Result<(), Failure> {
+        let mut rest = std::mem::take(&mut self.basis);
+        rest.read.insert("pull".to_owned(), self.follow.end());
+        rest.given.extend(self.tree.state.decrypt.settings.clone());
+        let state_dir = self.tree.export.state_dir();
+        if Rest::last::<DecryptFact>(&state_dir).as_ref() == Some(&rest) {
+            return Ok(());
+        }
+        // Who else wrote meanwhile knows better.
+        if !self.begin_writing()? {
+            self.tree.journal().append(&DecryptFact::Rest(rest));
+        }
+        Ok(())
+    }
+}
+
+/// What a run reads from now on.
+pub(crate) fn basis(state_dir: &std::path::Path) -> Rest {
+    let mut rest = Rest::new(RELEASE);
+    rest.reads(state_dir, "verify");
+    rest
+}
+
+/// No option asks for what was not so before.
+fn asks_nothing_new(args: &Args, rest: &Rest) -> bool {
+    let is = |name: &str, value: Option<&str>| {
+        value.is_none_or(|value| rest.given.get(name).map(String::as_str) == Some(value))
+    };
+    let word =
+        |value: Option<clap::builder::PossibleValue>| value.map(|it| it.get_name().to_owned());
+    let mtime = word(args.mtime.and_then(|it| it.to_possible_value()));
+    let link = word(args.link.and_then(|it| it.to_possible_value()));
+    let on_remove = word(args.on_remove.and_then(|it| it.to_possible_value()));
+    is("release", Some(RELEASE))
+        && is("mtime", mtime.as_deref())
+        && is("link", link.as_deref())
+        && is("on_remove", on_remove.as_deref())
+}

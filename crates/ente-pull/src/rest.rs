@@ -1,0 +1,97 @@
+//! A round with nothing to do, told by the end of the manifest and the list of collections alone.
+
+use std::fs;
+
+use ente_common::cli::Io;
+use ente_common::exit::Failure;
+use ente_common::manifest::facts::PullFact;
+use ente_common::manifest::{Export, Rest, rest};
+use ente_common::record::{Expect, Scope};
+use ente_common::ui::human_count;
+use serde_json::value::RawValue;
+
+use crate::place::is_full_listing_due;
+use crate::problems::{self, STAGE};
+use crate::records::Counts;
+use crate::round;
+use crate::task::Task;
+
+const RELEASE: &str = env!("CARGO_PKG_VERSION");
+/// Journals that decide with our own what is to be done.
+const READ: [&str; 2] = ["decrypt", "verify"];
+
+/// The rest of a round that loads the manifest after this.
+pub(crate) fn begin(export: &Export) -> Rest {
+    let mut rest = Rest::new(RELEASE);
+    for journal in READ {
+        rest.reads(&export.state_dir(), journal);
+    }
+    rest
+}
+
+/// Bytes of what was listed as served: where some are gone, they are to be listed anew.
+pub(crate) fn ciphertext_bytes(export: &Export) -> u64 {
+    let metadata = fs::metadata(export.state_path("ciphertext.jsonl"));
+    metadata.map_or(0, |metadata| metadata.len())
+}
+
+/// Names what the server listed.
+pub(crate) fn digest_of(served: &[Box<RawValue>]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for text in served {
+        hasher.update(&(text.get().len() as u64).to_le_bytes());
+        hasher.update(text.get().as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// Ends a round in which nothing can be to be done: the last one rested, and nothing changed here or on the server.
+///
+/// No lock is taken, as nothing is written.
+pub(crate) async fn round(task: &Task<'_>, io: &mut Io) -> Result<Option<Counts>, Failure> {
+    let Some(rest) = find(task, (io.clock)())? else {
+        return Ok(None);
+    };
+    let served = task.client.collections().await;
+    let served = served.map_err(|error| problems::failure(&error, task.account))?;
+    if rest.given.get("collections") != Some(&digest_of(&served)) {
+        return Ok(None);
+    }
+    if !task.has_begun {
+        let begin = round::begin(task, Expect::default())?;
+        crate::write(io, &begin.to_record())?;
+    }
+    let files = rest.given.get("files").and_then(|files| files.parse().ok());
+    let files = human_count(files.unwrap_or_default());
+    io.ui.note(&format!("nothing new; {files} files"));
+    Ok(Some(Counts::default()))
+}
+
+fn find(task: &Task<'_>, now: i64) -> Result<Option<Rest>, Failure> {
+    let args = task.args;
+    let is_plain = task.scope() == Scope::All && !args.full && args.refetch.is_empty();
+    if !is_plain || !Export::is_at(task.dir)? {
+        return Ok(None);
+    }
+    let export = Export::open(task.dir)?;
+    export.check_account(task.account)?;
+    let state_dir = export.state_dir();
+    let Some(rest) = Rest::last::<PullFact>(&state_dir) else {
+        return Ok(None);
+    };
+    let given = |name: &str| rest.given.get(name).map(String::as_str);
+    let full = given("full").and_then(|full| full.parse().ok());
+    let ciphertext: Option<u64> = given("ciphertext").and_then(|bytes| bytes.parse().ok());
+    let is_as_asked = args
+        .objects
+        .is_none_or(|objects| given("objects") == Some(objects.as_str()));
+    let holds = given("release") == Some(RELEASE)
+        && is_as_asked
+        && ciphertext.is_some_and(|bytes| bytes <= ciphertext_bytes(&export))
+        && !is_full_listing_due(full, now)
+        && !rest::is_disturbed(&state_dir, STAGE.trim_start_matches("ente-"))
+        && rest.holds(&state_dir, |journal, kind| {
+            (journal, kind) == ("verify", "checked")
+        });
+    Ok(holds.then_some(rest))
+}

@@ -1,0 +1,142 @@
+//! Runs with nothing to do: they read the ends of the manifest alone, and change nothing.
+
+use std::fs;
+
+use ente_tests::harness::{Machine, assert_golden, expect_all};
+use ente_tests::library::GoldenState;
+use ente_tests::museum::Museum;
+
+use crate::{expected, golden};
+
+const JOURNALS: [&str; 3] = ["pull", "decrypt", "meta"];
+
+/// An export at rest.
+fn resting() -> (Museum, Machine) {
+    let (museum, machine) = golden();
+    // The first run does everything, the second sees that nothing is left.
+    for _ in 0..2 {
+        expect_all(&machine.pipeline(), 0);
+    }
+    museum.reset_log();
+    (museum, machine)
+}
+
+fn journals(machine: &Machine) -> Vec<Vec<u8>> {
+    let paths = JOURNALS.map(|name| machine.export.join(format!(".ente/{name}.jsonl")));
+    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+/// Makes the start of each journal unreadable: whoever reads it says so.
+fn spoil(machine: &Machine) {
+    for (name, mut bytes) in JOURNALS.iter().zip(journals(machine)) {
+        let second_line = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        bytes[second_line] = b'?';
+        fs::write(machine.export.join(format!(".ente/{name}.jsonl")), bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_run_with_nothing_to_do_reads_ends_alone_and_writes_nothing() {
+    let (museum, machine) = resting();
+    let before = journals(&machine);
+    spoil(&machine);
+    let spoilt = journals(&machine);
+    let stages: [&[&str]; 3] = [
+        &["ente-pull", machine.dir()],
+        &["ente-decrypt", "-"],
+        &["ente-meta", "-"],
+    ];
+    expect_all(&machine.pipe(&stages), 0);
+    for tool in ["ente-pull", "ente-decrypt", "ente-meta"] {
+        let _ = machine.run(&[tool, machine.dir()]).expect(0);
+    }
+    assert_eq!(journals(&machine), spoilt);
+    assert_eq!(museum.requests().len(), 2, "one call each");
+    assert_ne!(before, spoilt);
+}
+
+#[test]
+fn who_asks_for_more_does_not_rest() {
+    let (_museum, machine) = resting();
+    spoil(&machine);
+    for line in [
+        &["ente-pull", "--full"][..],
+        &["ente-pull", "--refetch", "101"],
+        &["ente-pull", "--objects", "keep"],
+        &["ente-pull", "--list"],
+        &["ente-decrypt", "--mtime", "now"],
+        &["ente-decrypt", "--link", "copy"],
+        &["ente-decrypt", "--on-remove", "keep"],
+        &["ente-meta", "--sidecars", "beside"],
+        &["ente-meta", "--print"],
+    ] {
+        let outcome = machine.run(&[line, &[machine.dir()]].concat());
+        assert_eq!(outcome.code, 1, "{line:?}: {outcome:?}");
+    }
+}
+
+#[test]
+fn what_was_asked_for_before_is_no_news() {
+    let (_museum, machine) = golden();
+    let stages: [&[&str]; 3] = [
+        &["ente-pull", "--objects", "keep", machine.dir()],
+        &[
+            "ente-decrypt",
+            "--mtime",
+            "modified",
+            "--on-remove",
+            "keep",
+            "-",
+        ],
+        &["ente-meta", "--sidecars", "beside", "-"],
+    ];
+    for _ in 0..2 {
+        expect_all(&machine.pipe(&stages), 0);
+    }
+    spoil(&machine);
+    expect_all(&machine.pipe(&stages), 0);
+}
+
+#[test]
+fn a_check_that_found_nothing_disturbs_nobody_and_one_that_did_does() {
+    let (museum, machine) = resting();
+    let before = journals(&machine);
+    let _ = machine.run(&["ente-verify", machine.dir()]).expect(0);
+    expect_all(&machine.pipeline(), 0);
+    assert_eq!(journals(&machine), before);
+    fs::remove_file(machine.export.join("Family/Grandma's birthday.jpg")).unwrap();
+    let _ = machine.run(&["ente-verify", machine.dir()]).expect(4);
+    museum.reset_log();
+    expect_all(&machine.pipeline(), 0);
+    assert_eq!(museum.fetched_objects().len(), 1);
+    assert_golden(&machine.export, &expected("1-initial"));
+}
+
+#[test]
+fn what_was_listed_is_missed_at_once() {
+    let (museum, machine) = resting();
+    fs::remove_file(machine.export.join(".ente/ciphertext.jsonl")).unwrap();
+    expect_all(&machine.pipeline(), 0);
+    assert!(machine.export.join(".ente/ciphertext.jsonl").is_file());
+    assert!(museum.fetched_objects().is_empty());
+}
+
+#[test]
+fn a_change_in_the_account_ends_the_rest() {
+    let (museum, machine) = resting();
+    museum.with_library(|library| library.switch_to(GoldenState::Changed));
+    expect_all(&machine.pipeline(), 0);
+    assert_golden(&machine.export, &expected("2-changed"));
+}
+
+#[test]
+fn what_is_spooled_is_looked_at_until_it_is_decrypted() {
+    let (museum, machine) = golden();
+    for _ in 0..2 {
+        let _ = machine.run(&["ente-pull", machine.dir()]).expect(0);
+    }
+    fs::remove_dir_all(machine.export.join(".ente/objects")).unwrap();
+    museum.reset_log();
+    let _ = machine.run(&["ente-pull", machine.dir()]).expect(0);
+    assert!(!museum.fetched_objects().is_empty());
+}
