@@ -126,6 +126,7 @@ impl Credential {
     }
 
     /// Which of the two files it is.
+    #[cfg(feature = "crypto")]
     pub(super) fn holds(&self) -> Result<String, KeystoreError> {
         #[derive(Deserialize)]
         struct Members {

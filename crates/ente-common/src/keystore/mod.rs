@@ -15,11 +15,14 @@ mod seal;
 #[cfg(test)]
 #[cfg(feature = "crypto")]
 mod tests;
+#[cfg(feature = "crypto")]
 mod transfer;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use crate::manifest::{Account, private_dir};
 use crate::token::Token;
@@ -250,6 +253,24 @@ impl Keystore {
             master_key: MasterKey::from(*key(body.master_key)?),
             key_pair,
         })
+    }
+
+    /// The secret members of an unsealed body, without those of the file's head.
+    fn only_secrets(
+        &self,
+        saved: &Credential,
+        half: Half,
+        body: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
+        match half {
+            Half::Token => Ok(file::to_json(
+                &saved.read_body::<file::TokenBody<'_>>(body)?,
+            )),
+            #[cfg(feature = "crypto")]
+            Half::Keys => Ok(file::to_json(&saved.read_body::<file::KeysBody<'_>>(body)?)),
+            #[cfg(not(feature = "crypto"))]
+            Half::Keys => Err(half.missing(saved.account())),
+        }
     }
 
     fn save(&self, account: &Account, half: Half, body: &[u8]) -> Result<(), KeystoreError> {

@@ -71,6 +71,7 @@ impl Passphrase {
     }
 
     /// A way to another one, which is not known yet.
+    #[cfg(feature = "crypto")]
     pub(super) fn another(&self) -> Self {
         Self {
             known: Arc::default(),

@@ -45,7 +45,6 @@ impl Keystore {
     ///
     /// # Errors
     /// When it is damaged, `allowed` says no, or it cannot be sealed or written.
-    #[cfg(feature = "crypto")]
     pub fn import(
         &self,
         from: impl io::Read,
@@ -82,23 +81,5 @@ impl Keystore {
             }
         }
         Ok((account, half))
-    }
-
-    /// The secret members of an unsealed body, without those of the file's head.
-    pub(super) fn only_secrets(
-        &self,
-        saved: &Credential,
-        half: Half,
-        body: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
-        match half {
-            Half::Token => Ok(file::to_json(
-                &saved.read_body::<file::TokenBody<'_>>(body)?,
-            )),
-            #[cfg(feature = "crypto")]
-            Half::Keys => Ok(file::to_json(&saved.read_body::<file::KeysBody<'_>>(body)?)),
-            #[cfg(not(feature = "crypto"))]
-            Half::Keys => Err(half.missing(saved.account())),
-        }
     }
 }
