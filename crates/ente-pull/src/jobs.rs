@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// The most downloads in flight that `auto` goes up to.
 const MOST: usize = 64;
 /// Where `auto` begins: enough to see whether more helps, few enough for a small server.
-const FIRST: usize = 8;
+const FIRST: usize = 16;
 /// What `auto` adds once doubling no longer pays.
 const STEP: usize = 4;
 /// Windows without a change after throughput stopped growing, and after the server was overloaded.
@@ -180,7 +180,7 @@ mod tests {
             jobs.window(1000.0 * jobs.limit().min(40) as f64);
             seen.push(jobs.limit());
         }
-        assert_eq!(seen, [8, 16, 32, 64, 64, 64, 64]);
+        assert_eq!(seen, [16, 32, 64, 64, 64, 64, 64]);
         jobs.overload();
         jobs.overload();
         assert_eq!(
@@ -196,11 +196,11 @@ mod tests {
     fn a_step_that_brought_nothing_is_taken_back_and_tried_again_later() {
         let mut jobs = Jobs::new(JobsArg::Auto);
         jobs.window(1000.0);
-        assert_eq!(jobs.limit(), 16);
+        assert_eq!(jobs.limit(), 32);
         jobs.window(1010.0);
-        assert_eq!(jobs.limit(), 8);
+        assert_eq!(jobs.limit(), 16);
         (0..PAUSE).for_each(|_| jobs.window(1000.0));
-        assert_eq!(jobs.limit(), 12);
+        assert_eq!(jobs.limit(), 20);
         let mut fixed = Jobs::new(JobsArg::Fixed(3));
         fixed.window(1000.0);
         fixed.overload();
