@@ -3,8 +3,9 @@
 use std::fs;
 
 use ente_tests::harness::{Machine, assert_golden, expect_all};
-use ente_tests::library::GoldenState;
-use ente_tests::museum::Museum;
+use ente_tests::journal::{SUM_BYTES, break_under_its_sum};
+use ente_tests::library::{BulkOptions, GoldenState, Library};
+use ente_tests::museum::{Museum, Options};
 
 use crate::{expected, golden};
 
@@ -139,4 +140,69 @@ fn what_is_spooled_is_looked_at_until_it_is_decrypted() {
     museum.reset_log();
     let _ = machine.run(&["ente-pull", machine.dir()]).expect(0);
     assert!(!museum.fetched_objects().is_empty());
+}
+
+/// Makes the facts about files of an album unreadable to whoever parses them, though no sum tells.
+fn hide(machine: &Machine, album: i64) {
+    for (name, kind) in [("pull", "file"), ("decrypt", "placement")] {
+        let start = format!("{{\"fact\":\"{kind}\",\"collection\":{album},");
+        let path = machine.export.join(format!(".ente/{name}.jsonl"));
+        let mut bytes = fs::read(&path).unwrap();
+        let mut hidden = 0;
+        for line in bytes.split_mut(|byte| *byte == b'\n') {
+            let text = String::from_utf8_lossy(line);
+            if let (true, Some(at)) = (text.starts_with(&start), text.find("\"digest\":\"")) {
+                break_under_its_sum(line.split_at_mut(line.len() - SUM_BYTES).0, at + 10);
+                hidden += 1;
+            }
+        }
+        assert!(hidden > 0, "{name}");
+        fs::write(&path, bytes).unwrap();
+    }
+}
+
+#[test]
+fn one_change_among_many_files_touches_the_facts_of_its_album_alone() {
+    let options = BulkOptions {
+        albums: 3,
+        files: 5,
+        bytes: 100,
+        shared: false,
+    };
+    let library = Library::bulk(1, "ada@example.org", "password", options);
+    let museum = Museum::start(library, Options::default());
+    let machine = crate::machine();
+    let _ = machine
+        .sign_in(museum.api_url(), "ada@example.org", "password")
+        .expect(0);
+    for _ in 0..2 {
+        expect_all(&machine.pipeline(), 0);
+    }
+    let stages: [&[&str]; 3] = [
+        &["ente-pull", machine.dir()],
+        &["ente-decrypt", "-"],
+        &["ente-meta", "-"],
+    ];
+    let last = museum.with_library(|library| *library.bulk_mut().albums().last().unwrap());
+    for run in 0..3 {
+        // Neither this run nor one that follows a run with news needs the others.
+        if run == 1 {
+            hide(&machine, last);
+        }
+        museum.with_library(|library| {
+            let bulk = library.bulk_mut();
+            let first = bulk.files().start;
+            bulk.edit_captions([first + run]);
+        });
+        museum.reset_log();
+        let outcomes = machine.pipe(&stages);
+        expect_all(&outcomes, 0);
+        assert_eq!(outcomes[2].records_of("file").len(), 1);
+        assert!(museum.fetched_objects().is_empty());
+    }
+    for tool in ["ente-decrypt", "ente-meta"] {
+        let _ = machine.run(&[tool, machine.dir()]).expect(0);
+    }
+    let read = machine.run(&["ente-pull", "--full", machine.dir()]);
+    assert_eq!(read.code, 1, "what was hidden can be seen: {read:?}");
 }

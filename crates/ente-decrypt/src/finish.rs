@@ -137,10 +137,16 @@ impl Run<'_> {
     fn summary(&self, end: &Record) {
         let counts = &self.counts;
         if counts.problems > SHOWN_PROBLEMS || counts.problems > 0 && self.io.records.prints() {
+            let of = match self.tree.state.focus {
+                Some(_) => String::new(),
+                None => format!(
+                    " of {}",
+                    human_count(self.tree.state.pull.files.len() as u64)
+                ),
+            };
             let what = format!(
-                "{} of {} files were met with problems",
-                human_count(counts.problems),
-                human_count(self.tree.state.pull.files.len() as u64)
+                "{}{of} files were met with problems",
+                human_count(counts.problems)
             );
             let failure = Failure::new(Exit::Problems, what)
                 .cause("each is a `problem` record")

@@ -508,7 +508,9 @@ pub fn relinks(
         };
         parts.iter().any(is_other)
     };
-    for (file, collections) in siblings.shared() {
+    // Of other files, not all placements are known.
+    let known = siblings.shared().filter(|(file, _)| state.knows(*file));
+    for (file, collections) in known {
         let mut by_version: BTreeMap<Version, Vec<PlacementKey>> = BTreeMap::new();
         for &collection in collections {
             let key = (collection, file);

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use ente_common::exit::Failure;
 use ente_common::manifest::facts::DecryptFact;
-use ente_common::manifest::{Rest, rest};
+use ente_common::manifest::{Focus, News, Rest, focus, rest};
 use ente_common::record::Scope;
 
 use crate::Args;
@@ -21,6 +21,24 @@ impl Run<'_> {
             && Rest::last::<DecryptFact>(&state_dir).is_some_and(|rest| {
                 asks_nothing_new(self.args, &rest) && rest.holds(&state_dir, is_checked)
             })
+    }
+
+    /// What can be touched since a run found nothing to do; `None`: everything.
+    pub(crate) fn find_focus(&self) -> Result<Option<Focus>, Failure> {
+        let state_dir = self.tree.export.state_dir();
+        let is_plain = self.scope == Scope::All && !self.args.dry_run && !self.tree.is_writing();
+        if !is_plain || self.wants_all || rest::is_disturbed(&state_dir, "decrypt") {
+            return Ok(None);
+        }
+        let news = News::of::<DecryptFact>(&state_dir);
+        let Some(news) = news.filter(|news| asks_nothing_new(self.args, &news.rest)) else {
+            return Ok(None);
+        };
+        let mut focus = news.focus;
+        let rows = focus::rows(&state_dir)?;
+        focus.take_files(&rows);
+        focus.take_albums(&rows);
+        Ok(Some(focus))
     }
 
     /// Notes that nothing is left to do, so that the next run need not find that out.

@@ -13,8 +13,10 @@ use ente_common::keystore::KeysFile;
 use ente_common::manifest::adoption::Adoptable;
 use ente_common::manifest::facts::PullFact;
 use ente_common::manifest::journal::Follow;
-use ente_common::manifest::state::{DecryptState, MetaState, PullState, VerifyState};
-use ente_common::manifest::{ContentKey, Export, Journal, PlacementKey, Rest, State, private_dir};
+use ente_common::manifest::state::{DecryptState, MetaState, PullState, VerifyState, covers};
+use ente_common::manifest::{
+    ContentKey, Export, Journal, JournalError, PlacementKey, Rest, State, private_dir,
+};
 use ente_common::naming::MAX_NAME_BYTES;
 use ente_common::record::{Begin, Expect, Input, Problem, Record, Scope, path_to_value};
 use ente_common::ui::Progress;
@@ -58,6 +60,10 @@ pub struct Run<'a> {
     pub(crate) basis: Rest,
     /// `ente-pull` recorded more than this run took in.
     pub(crate) is_behind: bool,
+    /// Records are about what a partial state does not tell.
+    pub(crate) wants_all: bool,
+    /// Those records, until everything is loaded.
+    strange: Vec<Record>,
     /// Length of `decrypt.jsonl` when it was read.
     read_bytes: u64,
     pub(crate) desired: Desired,
@@ -111,6 +117,8 @@ impl<'a> Run<'a> {
             io,
             basis: Rest::default(),
             is_behind: false,
+            wants_all: false,
+            strange: Vec::new(),
             read_bytes: 0,
             desired: Desired::default(),
             rest: Structure::default(),
@@ -215,13 +223,19 @@ impl<'a> Run<'a> {
             self.start_jobs(to_do)?;
             let is_idle = self.pool.is_idle();
             let is_stopped = self.io.interrupt.is_set();
-            let is_last = is_idle && (is_stopped || ended.is_some() || self.round.is_some());
+            let is_strange = !self.strange.is_empty();
+            let is_last =
+                is_idle && (is_stopped || is_strange || ended.is_some() || self.round.is_some());
             if self.pool.is_due() || (is_last && self.pool.has_batch()) {
                 self.close_batch()?;
                 continue;
             }
             if is_idle && is_stopped {
                 return Ok(ended.unwrap_or_default());
+            }
+            if is_idle && !self.strange.is_empty() {
+                self.load_all()?;
+                continue;
             }
             if is_last {
                 let is_whole = ended.as_ref().is_none_or(|ended| ended.end.is_some());
@@ -238,8 +252,10 @@ impl<'a> Run<'a> {
                 }
                 continue;
             }
-            let has_room =
-                ended.is_none() && self.round.is_none() && self.waiting.len() < MAX_WAITING;
+            let has_room = ended.is_none()
+                && self.round.is_none()
+                && !is_strange
+                && self.waiting.len() < MAX_WAITING;
             select! {
                 recv(if has_room { events } else { &nothing }) -> event => match event {
                     Ok(Event::Record(record)) => self.take_in(record, events, &mut ended)?,
@@ -275,6 +291,16 @@ impl<'a> Run<'a> {
             self.queue_all();
         }
         Ok(false)
+    }
+
+    /// Plans anew with everything, for records of which a part of it does not tell.
+    fn load_all(&mut self) -> Result<(), Failure> {
+        if self.tree.is_writing() {
+            self.tree.sync()?;
+        }
+        self.surveyed = false;
+        let records = std::mem::take(&mut self.strange);
+        self.take_files(records)
     }
 
     /// A round of `--watch` is over: its record says that all before it is done. The next one is surveyed anew.
@@ -321,15 +347,29 @@ impl<'a> Run<'a> {
         let state_dir = self.tree.export.state_dir();
         self.basis = rest::basis(&state_dir);
         self.is_behind = false;
+        let found = self.find_focus()?;
+        let focus = found.as_ref();
         self.follow = Follow::new::<PullFact>(&state_dir);
         let mut pull = PullState::default();
-        self.follow.catch_up(|fact| pull.apply(fact))?;
+        let follow = &mut self.follow;
         self.read_bytes = journal_bytes(&self.tree.export);
+        let (others, read) = std::thread::scope(|scope| {
+            let others = scope.spawn(|| -> Result<_, JournalError> {
+                let decrypt = DecryptState::load_within(&state_dir, focus)?;
+                let meta = MetaState::load_within(&state_dir, focus)?;
+                Ok((decrypt, meta))
+            });
+            let read = follow.catch_up_where(|row| covers(focus, row), |fact| pull.apply(fact));
+            (others.join().expect("reading does not panic"), read)
+        });
+        read?;
+        let (decrypt, meta) = others?;
         let state = State {
             pull,
-            decrypt: DecryptState::load(&state_dir)?,
-            meta: MetaState::load(&state_dir)?,
+            decrypt,
+            meta,
             verify: VerifyState::load(&state_dir)?,
+            focus: found.clone(),
         };
         let (args, partial) = (self.args, self.tree.partial(""));
         let settings = Settings::new(&state, args.mtime, args.link, args.on_remove, || {
@@ -484,6 +524,12 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         self.begin_work()?;
+        let mut ids = records.iter().filter_map(|record| record.int("id"));
+        if !ids.all(|id| self.tree.state.knows(id)) {
+            self.wants_all = true;
+            self.strange = records;
+            return Ok(());
+        }
         self.catch_up()?;
         let keys_of = |record: &Record| -> Vec<PlacementKey> {
             let Some(id) = record.int("id") else {

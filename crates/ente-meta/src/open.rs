@@ -7,9 +7,10 @@ use ente_common::exit::{Failure, chain};
 use ente_common::keystore::KeysFile;
 use ente_common::manifest::ciphertext::Ciphertext;
 use ente_common::manifest::facts::{DecryptFact, PullFact};
+use ente_common::manifest::focus::Row;
 use ente_common::manifest::journal::Follow;
-use ente_common::manifest::state::{MetaState, VerifyState};
-use ente_common::manifest::{JournalError, Rest, State};
+use ente_common::manifest::state::{MetaState, VerifyState, covers};
+use ente_common::manifest::{Focus, JournalError, Rest, State};
 use ente_common::model::{
     CollectionKind, EffectiveMetadata, OpenedCollection, OpenedFile, Visibility,
 };
@@ -82,15 +83,22 @@ impl Library {
         }
     }
 
-    /// Reads what is known of sidecars.
+    /// Reads what is known of sidecars; of what is out of `focus`, nothing is known from now on.
     ///
     /// # Errors
     /// When the manifest cannot be read.
-    pub(crate) fn load(&mut self) -> Result<(), JournalError> {
-        if let Some(manifest) = &self.manifest {
-            self.rest = rest::begin(&manifest.dir);
-            self.state.meta = MetaState::load(&manifest.dir)?;
-            self.state.verify = VerifyState::load(&manifest.dir)?;
+    pub(crate) fn load(&mut self, focus: Option<Focus>) -> Result<(), JournalError> {
+        if let Some(manifest) = &mut self.manifest {
+            let dir = &manifest.dir;
+            self.rest = rest::begin(dir);
+            manifest.pull = Follow::new::<PullFact>(dir);
+            manifest.decrypt = Follow::new::<DecryptFact>(dir);
+            self.state = State {
+                meta: MetaState::load_within(dir, focus.as_ref())?,
+                verify: VerifyState::load(dir)?,
+                focus,
+                ..State::default()
+            };
         }
         Ok(())
     }
@@ -114,15 +122,31 @@ impl Library {
         let Some(manifest) = &mut self.manifest else {
             return Ok(false);
         };
+        let has_begun = manifest.pull.has_begun();
         let mut listed = false;
-        let state = &mut self.state;
-        manifest.pull.catch_up(|fact| {
+        let mut is_strange = false;
+        let State {
+            pull,
+            decrypt,
+            focus,
+            ..
+        } = &mut self.state;
+        let mut wants = |row: Row| {
+            let is_wanted = covers(focus.as_ref(), row);
+            is_strange |= has_begun && !is_wanted && row.collection.is_some();
+            is_wanted
+        };
+        manifest.pull.catch_up_where(&mut wants, |fact| {
             listed |= matches!(fact, PullFact::Listing(_));
-            state.pull.apply(fact);
+            pull.apply(fact);
         })?;
         manifest
             .decrypt
-            .catch_up(|fact: DecryptFact| state.decrypt.apply(fact))?;
+            .catch_up_where(&mut wants, |fact: DecryptFact| decrypt.apply(fact))?;
+        if is_strange {
+            self.load(None)?;
+            return self.refresh();
+        }
         if listed {
             self.open_albums();
             let files = self.state.pull.files.keys();

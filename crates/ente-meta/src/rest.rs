@@ -5,7 +5,7 @@ use std::path::Path;
 use ente_common::exit::Failure;
 use ente_common::layout::Sidecars;
 use ente_common::manifest::facts::MetaFact;
-use ente_common::manifest::{Rest, State, rest};
+use ente_common::manifest::{Focus, JournalError, News, Rest, State, focus, rest};
 
 use crate::write::Writer;
 
@@ -28,12 +28,38 @@ pub(crate) fn holds(state_dir: &Path, sidecars: Option<Sidecars>) -> bool {
         )
     };
     !rest::is_disturbed(state_dir, "meta")
-        && Rest::last::<MetaFact>(state_dir).is_some_and(|rest| {
-            let given = |name: &str| rest.given.get(name).map(String::as_str);
-            given("release") == Some(RELEASE)
-                && sidecars.is_none_or(|at| given("sidecars") == Some(at.as_str()))
-                && rest.holds(state_dir, is_idle)
-        })
+        && Rest::last::<MetaFact>(state_dir)
+            .is_some_and(|rest| asks_nothing_new(&rest, sidecars) && rest.holds(state_dir, is_idle))
+}
+
+/// What can be touched since a run found nothing to do; `None`: everything.
+///
+/// # Errors
+/// When the manifest cannot be read.
+pub(crate) fn focus(
+    state_dir: &Path,
+    sidecars: Option<Sidecars>,
+) -> Result<Option<Focus>, JournalError> {
+    // `ente-decrypt` may be at work.
+    let is_ours = |name: &str| name.starts_with("meta-") || name.starts_with("sidecar-");
+    if rest::is_disturbed_by(state_dir, "meta", is_ours) {
+        return Ok(None);
+    }
+    let news = News::of::<MetaFact>(state_dir);
+    let Some(news) = news.filter(|news| asks_nothing_new(&news.rest, sidecars)) else {
+        return Ok(None);
+    };
+    let mut focus = news.focus;
+    let rows = focus::rows(state_dir)?;
+    focus.take_files(&rows);
+    focus.take_albums(&rows);
+    Ok(Some(focus))
+}
+
+fn asks_nothing_new(rest: &Rest, sidecars: Option<Sidecars>) -> bool {
+    let given = |name: &str| rest.given.get(name).map(String::as_str);
+    given("release") == Some(RELEASE)
+        && sidecars.is_none_or(|at| given("sidecars") == Some(at.as_str()))
 }
 
 /// Notes that nothing is left to do, so that the next run need not find that out.

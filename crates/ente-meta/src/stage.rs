@@ -144,8 +144,18 @@ impl<'a> Stage<'a> {
 
     /// Begins to go by the manifest.
     fn load(&mut self) -> Result<(), Failure> {
-        self.library.load()?;
-        if self.library.state.meta.sidecars.is_empty() {
+        let state_dir = self
+            .writer
+            .as_ref()
+            .filter(|_| self.plan.whole)
+            .map(|writer| writer.export().state_dir());
+        let focus = match state_dir {
+            Some(dir) => rest::focus(&dir, self.plan.sidecars)?,
+            None => None,
+        };
+        self.library.load(focus)?;
+        let state = &self.library.state;
+        if state.focus.is_none() && state.meta.sidecars.is_empty() {
             // Nobody moves sidecars where there are none: they can be where they are to be from the first.
             self.settle()?;
         }
@@ -176,7 +186,7 @@ impl<'a> Stage<'a> {
         if !all {
             return self.finish(end);
         }
-        self.library.load()?;
+        self.library.load(None)?;
         self.library.refresh()?;
         self.print_albums()?;
         for file in self.library.files() {
@@ -286,6 +296,11 @@ impl<'a> Stage<'a> {
 
     fn queue_file(&mut self, record: Record, file: i64, is_pending: bool) -> Result<(), Failure> {
         self.refresh()?;
+        if !self.library.state.knows(file) {
+            self.library.load(None)?;
+            self.refresh()?;
+            self.planner.forget();
+        }
         let live = live_placements(&record);
         let wanted = match &self.writer {
             Some(_) if !live.is_empty() => {
@@ -443,7 +458,11 @@ impl<'a> Stage<'a> {
         }
         self.planner.forget();
         let at = self.library.state.meta.sidecars_at();
-        for file in self.library.files() {
+        let files = self.library.files().into_iter();
+        let known: Vec<i64> = files
+            .filter(|file| self.library.state.knows(*file))
+            .collect();
+        for file in known {
             if self.io.interrupt.is_set() {
                 break;
             }

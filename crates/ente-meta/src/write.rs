@@ -71,7 +71,7 @@ impl Writer {
         let export = &self.export;
         export.check_idle(&["ente-decrypt"], &self.run, self.break_lock)?;
         let lock = export.lock("ente-meta", &self.run, self.now_us, self.break_lock)?;
-        state.meta = MetaState::load(&export.state_dir())?;
+        state.meta = MetaState::load_within(&export.state_dir(), state.focus.as_ref())?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(WRITERS)
             .build()

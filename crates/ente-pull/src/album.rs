@@ -22,6 +22,11 @@ const MAX_IDLE_PAGES: u32 = 100;
 /// Ciphertext that may wait in memory.
 const FLUSH_BYTES: usize = 4 << 20;
 
+/// The files of a collection are to be listed: they changed since they were, or never were.
+pub(crate) fn is_due(known: Option<&facts::Collection>, served: &wire::Collection) -> bool {
+    known.is_none_or(|known| known.synced != served.updation_time)
+}
+
 /// What one collection came to.
 #[derive(Default)]
 pub(crate) struct Listed {
@@ -58,7 +63,6 @@ impl Lister<'_> {
         let full = manner.full;
         let old = self.before.collections.get(&id);
         let updated = self.collection.updation_time;
-        let is_synced = old.is_some_and(|old| old.synced == updated);
         let since = match old {
             // Where the server's clock was set back, what changed since then has times before the cursor.
             Some(old) if !full && updated >= old.cursor.saturating_sub(OVERLAP_US) => {
@@ -67,7 +71,7 @@ impl Lister<'_> {
             _ => 0,
         };
         let mut seen = Seen::default();
-        if full || !is_synced {
+        if full || is_due(old, self.collection) {
             match self.files(since, manner, &mut seen).await {
                 Err(error) if !error.ends_the_run() => {
                     return Ok(Listed {

@@ -7,11 +7,17 @@ use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::layout;
 use ente_common::manifest::facts::{self, PullFact, Setting};
-use ente_common::manifest::{ContentKey, Export, Journal, Lock, Rest, State};
+use ente_common::manifest::journal::Follow;
+use ente_common::manifest::state::{DecryptState, MetaState, PullState, VerifyState};
+use ente_common::manifest::{
+    ContentKey, Export, Focus, Journal, JournalError, Lock, News, Rest, State,
+};
 use ente_common::record::Scope;
+use ente_common::wire;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
+use crate::album;
 use crate::changes::Changes;
 use crate::doubt;
 use crate::listing::{self, Kept, Listing, Manner};
@@ -38,10 +44,21 @@ pub(crate) struct Place {
     pub(crate) store: Option<Store>,
     /// What this round may leave behind, if it finds nothing to do.
     pub(crate) rest: Rest,
+    /// Where only a part of the state is loaded.
+    part: Option<Part>,
+    /// Files that are not in the state, since they can have no part in this round.
+    pub(crate) others: usize,
     /// Held until the end of the round.
     lock: Option<Lock>,
     /// Holds what is served while nothing may be written.
     scratch: Option<TempDir>,
+}
+
+/// What can be touched since the last round that found nothing to do.
+struct Part {
+    news: News,
+    /// The files in collections that the manifest names.
+    rows: Vec<(i64, i64)>,
 }
 
 impl Place {
@@ -56,6 +73,8 @@ impl Place {
             state: State::default(),
             store: None,
             rest: Rest::default(),
+            part: None,
+            others: 0,
             lock: None,
             scratch: None,
         };
@@ -86,6 +105,7 @@ impl Place {
         let Some(export) = &self.export else {
             return Ok(());
         };
+        let is_disturbed = rest::is_disturbed(export);
         let lock = export.lock(STAGE, task.run, now, task.args.break_lock)?;
         if lock.follows_power_cut() {
             // They are synced when they are whole: what is there of others may be zeros, and no length tells.
@@ -94,7 +114,21 @@ impl Place {
         self.lock = Some(lock);
         self.rest = rest::begin(export);
         // Under the lock: a run that ended a moment ago must not be done over.
-        self.state = State::load(&export.state_dir())?;
+        let state_dir = export.state_dir();
+        let news = (!is_disturbed).then(|| rest::news(task, export, now));
+        self.state = match news.flatten() {
+            None => State::load(&state_dir)?,
+            Some(news) => {
+                let (pull, rows) = PullState::survey(&state_dir)?;
+                self.part = Some(Part { news, rows });
+                State {
+                    pull,
+                    verify: VerifyState::load(&state_dir)?,
+                    focus: Some(Focus::default()),
+                    ..State::default()
+                }
+            }
+        };
         self.store = Some(Store::open(export, &mut self.state, task.run)?);
         Ok(())
     }
@@ -167,6 +201,93 @@ impl Place {
     fn is_ciphertext_damaged(&self) -> bool {
         let found = self.state.verify.extras.get(Path::new(layout::CIPHERTEXT));
         found.is_some_and(|finding| Some(finding.when) > self.state.pull.full_listing_at)
+    }
+
+    /// Loads what the listing of `served` can touch: everything, where `full`.
+    pub(crate) fn prepare(&mut self, served: &[Box<RawValue>], full: bool) -> Result<(), Failure> {
+        let Some(part) = &mut self.part else {
+            return Ok(());
+        };
+        if full || !self.state.pull.failed.is_empty() {
+            return self.load_all();
+        }
+        let focus = &mut part.news.focus;
+        for text in served {
+            let collection = serde_json::from_str::<wire::Collection>(text.get());
+            if let Ok(collection) = collection
+                && album::is_due(self.state.pull.collections.get(&collection.id), &collection)
+            {
+                focus.album(collection.id);
+            }
+        }
+        focus.take_files(&part.rows);
+        self.load_part()
+    }
+
+    /// Loads what is known of everything that was listed; of everything at all, where something is gone.
+    pub(crate) fn complete(&mut self, listing: &Listing) -> Result<(), Failure> {
+        let Some(part) = &mut self.part else {
+            return Ok(());
+        };
+        let is_gone = listing.collections.iter().any(|one| one.gone)
+            || listing.files.iter().any(|file| file.gone);
+        if is_gone {
+            // Whether that can be believed depends on how many are left.
+            return self.load_all();
+        }
+        let focus = &mut part.news.focus;
+        let ids = listing.files.iter().map(|file| file.id);
+        let added: HashSet<i64> = ids.filter(|id| !focus.has(*id)).collect();
+        added.iter().for_each(|id| focus.file(*id));
+        match part.rows.iter().any(|(_, file)| added.contains(file)) {
+            true => self.load_part(),
+            false => Ok(()),
+        }
+    }
+
+    fn load_all(&mut self) -> Result<(), Failure> {
+        self.part = None;
+        self.others = 0;
+        if let (Some(export), Some(store)) = (&self.export, &mut self.store) {
+            store.flush()?;
+            self.state = State::load(&export.state_dir())?;
+        }
+        Ok(())
+    }
+
+    fn load_part(&mut self) -> Result<(), Failure> {
+        let (Some(export), Some(store), Some(part)) =
+            (&self.export, &mut self.store, &mut self.part)
+        else {
+            return Ok(());
+        };
+        store.flush()?;
+        let state_dir = export.state_dir();
+        let focus = &part.news.focus;
+        let load_pull = || -> Result<_, JournalError> {
+            let mut pull = PullState::default();
+            let mut facts = Follow::new::<PullFact>(&state_dir);
+            let wants = |row| focus.covers(row);
+            facts.read_to(part.news.at.bytes, wants, |fact| pull.apply(fact))?;
+            let known: HashSet<i64> = pull.files.keys().map(|key| key.1).collect();
+            facts.catch_up_where(wants, |fact| pull.apply(fact))?;
+            Ok((pull, known.len()))
+        };
+        let (decrypt, pull) = std::thread::scope(|scope| {
+            let decrypt = scope.spawn(|| DecryptState::load_within(&state_dir, Some(focus)));
+            let pull = load_pull();
+            (decrypt.join().expect("reading does not panic"), pull)
+        });
+        let (pull, known) = pull?;
+        self.others = rest::files(&part.news.rest).saturating_sub(known);
+        self.state = State {
+            pull,
+            decrypt: decrypt?,
+            meta: MetaState::default(),
+            verify: VerifyState::load(&state_dir)?,
+            focus: Some(focus.clone()),
+        };
+        Ok(())
     }
 
     pub(crate) async fn list(

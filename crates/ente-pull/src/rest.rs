@@ -5,7 +5,7 @@ use std::fs;
 use ente_common::cli::Io;
 use ente_common::exit::Failure;
 use ente_common::manifest::facts::PullFact;
-use ente_common::manifest::{Export, Rest, rest};
+use ente_common::manifest::{Export, News, Rest, rest};
 use ente_common::record::{Expect, Scope};
 use ente_common::ui::human_count;
 use serde_json::value::RawValue;
@@ -35,6 +35,12 @@ pub(crate) fn ciphertext_bytes(export: &Export) -> u64 {
     metadata.map_or(0, |metadata| metadata.len())
 }
 
+/// How many files there were.
+pub(crate) fn files(rest: &Rest) -> usize {
+    let files = rest.given.get("files").and_then(|files| files.parse().ok());
+    files.unwrap_or_default()
+}
+
 /// Names what the server listed.
 pub(crate) fn digest_of(served: &[Box<RawValue>]) -> String {
     let mut hasher = blake3::Hasher::new();
@@ -61,8 +67,7 @@ pub(crate) async fn round(task: &Task<'_>, io: &mut Io) -> Result<Option<Counts>
         let begin = round::begin(task, Expect::default())?;
         crate::write(io, &begin.to_record())?;
     }
-    let files = rest.given.get("files").and_then(|files| files.parse().ok());
-    let files = human_count(files.unwrap_or_default());
+    let files = human_count(files(&rest) as u64);
     io.ui.note(&format!("nothing new; {files} files"));
     Ok(Some(Counts::default()))
 }
@@ -79,19 +84,35 @@ fn find(task: &Task<'_>, now: i64) -> Result<Option<Rest>, Failure> {
     let Some(rest) = Rest::last::<PullFact>(&state_dir) else {
         return Ok(None);
     };
-    let given = |name: &str| rest.given.get(name).map(String::as_str);
-    let full = given("full").and_then(|full| full.parse().ok());
-    let ciphertext: Option<u64> = given("ciphertext").and_then(|bytes| bytes.parse().ok());
-    let is_as_asked = args
-        .objects
-        .is_none_or(|objects| given("objects") == Some(objects.as_str()));
-    let holds = given("release") == Some(RELEASE)
-        && is_as_asked
-        && ciphertext.is_some_and(|bytes| bytes <= ciphertext_bytes(&export))
-        && !is_full_listing_due(full, now)
-        && !rest::is_disturbed(&state_dir, STAGE.trim_start_matches("ente-"))
+    let holds = is_as_asked(task, &export, &rest, now)
+        && !is_disturbed(&export)
         && rest.holds(&state_dir, |journal, kind| {
             (journal, kind) == ("verify", "checked")
         });
     Ok(holds.then_some(rest))
+}
+
+/// A run that was killed, or that goes on, may have left more to do than the facts tell.
+pub(crate) fn is_disturbed(export: &Export) -> bool {
+    rest::is_disturbed(&export.state_dir(), STAGE.trim_start_matches("ente-"))
+}
+
+/// What came since the last round that found nothing to do, if this one asks for no more than that one.
+pub(crate) fn news(task: &Task<'_>, export: &Export, now: i64) -> Option<News> {
+    let is_plain = task.scope() == Scope::All && !task.args.full && task.args.refetch.is_empty();
+    is_plain
+        .then(|| News::of::<PullFact>(&export.state_dir()))?
+        .filter(|news| is_as_asked(task, export, &news.rest, now))
+}
+
+/// Nothing but the account can have anything to do for this round, where the last one rested.
+fn is_as_asked(task: &Task<'_>, export: &Export, rest: &Rest, now: i64) -> bool {
+    let given = |name: &str| rest.given.get(name).map(String::as_str);
+    let full = given("full").and_then(|full| full.parse().ok());
+    let ciphertext: Option<u64> = given("ciphertext").and_then(|bytes| bytes.parse().ok());
+    let objects = task.args.objects;
+    given("release") == Some(RELEASE)
+        && objects.is_none_or(|objects| given("objects") == Some(objects.as_str()))
+        && ciphertext.is_some_and(|bytes| bytes <= ciphertext_bytes(export))
+        && !is_full_listing_due(full, now)
 }

@@ -68,7 +68,8 @@ pub(crate) async fn run(task: &Task<'_>, io: &mut Io) -> Result<Counts, Failure>
         progress.finish();
         round.finish(&plan, left?, &needed, now)?;
     }
-    summary::say(&io.ui, task, &plan, &round.printer);
+    let files = plan.targets.len() + round.place.others;
+    summary::say(&io.ui, task, &plan, files as u64, &round.printer);
     Ok(round.printer.counts)
 }
 
@@ -92,11 +93,13 @@ async fn list(task: &Task<'_>, place: &mut Place, now: i64) -> Result<Listed, Fa
     let served = task.client.collections().await;
     let served = served.map_err(|error| problems::failure(&error, task.account))?;
     let full = task.args.full || place.needs_full_listing(now);
+    place.prepare(&served, full)?;
     place.settle(task, full, now).await?;
     let (mut listing, mut ciphertext) = place.list(task, &served, full).await?;
     let collections = ("collections".to_owned(), rest::digest_of(&served));
     place.rest.given.extend([collections]);
     drop(served);
+    place.complete(&listing)?;
     let known = place.state.pull.collections.keys().copied().collect();
     let (changes, is_held_back) = place.believe(task, &mut listing).await?;
     // What was held back must be found again by the next run.
@@ -404,6 +407,7 @@ impl Round<'_> {
             state,
             export,
             rest,
+            others,
             ..
         } = &mut self.place;
         let (Some(store), Some(export)) = (store, export) else {
@@ -423,7 +427,10 @@ impl Round<'_> {
         rest.given.extend([
             ("full".to_owned(), full.to_string()),
             ("objects".to_owned(), objects.as_str().to_owned()),
-            ("files".to_owned(), plan.targets.len().to_string()),
+            (
+                "files".to_owned(),
+                (plan.targets.len() + *others).to_string(),
+            ),
             (
                 "ciphertext".to_owned(),
                 rest::ciphertext_bytes(export).to_string(),

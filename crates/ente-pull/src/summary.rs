@@ -12,9 +12,9 @@ use crate::task::Task;
 const MOST_NOTICES: usize = 5;
 
 /// One line for whoever watches; warnings for everybody where something did not come.
-pub(crate) fn say(ui: &Ui, task: &Task<'_>, plan: &Plan, printer: &Printer<'_>) {
+pub(crate) fn say(ui: &Ui, task: &Task<'_>, plan: &Plan, files: u64, printer: &Printer<'_>) {
     let counts = &printer.counts;
-    ui.note(&line(task, plan, counts));
+    ui.note(&line(task, plan, files, counts));
     for notice in printer.notices.iter().take(MOST_NOTICES) {
         let what = match notice.collection {
             Some(id) => format!("album {id}: {}", notice.cause),
@@ -26,7 +26,7 @@ pub(crate) fn say(ui: &Ui, task: &Task<'_>, plan: &Plan, printer: &Printer<'_>) 
         let what = format!(
             "{} of {} files were not fetched; each is a `problem` record",
             human_count(counts.failed),
-            human_count(plan.targets.len() as u64),
+            human_count(files),
         );
         let file = example.file.unwrap_or_default();
         ui.warning(
@@ -42,7 +42,7 @@ pub(crate) fn say(ui: &Ui, task: &Task<'_>, plan: &Plan, printer: &Printer<'_>) 
     }
 }
 
-fn line(task: &Task<'_>, plan: &Plan, counts: &Counts) -> String {
+fn line(task: &Task<'_>, plan: &Plan, files: u64, counts: &Counts) -> String {
     if task.args.list {
         return format!(
             "{} files listed; in a pipe, each is a record",
@@ -60,7 +60,7 @@ fn line(task: &Task<'_>, plan: &Plan, counts: &Counts) -> String {
             human_count(counts.removed),
         );
     }
-    let holds = human_count(plan.targets.len() as u64);
+    let holds = human_count(files);
     let mut line = if counts.files == 0 {
         format!("nothing new; {holds} files")
     } else {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::focus::{Row, row_of};
 use super::rest::Mark;
 use super::sum;
 use crate::disk;
@@ -158,6 +159,11 @@ impl Follow {
         }
     }
 
+    /// Something was read.
+    pub fn has_begun(&self) -> bool {
+        self.number > 0
+    }
+
     /// Where the last fact that was read ends.
     pub fn end(&self) -> Mark {
         Mark::new(self.end, self.above)
@@ -167,7 +173,32 @@ impl Follow {
     ///
     /// # Errors
     /// When the file cannot be read, is of a newer format or damaged.
-    pub fn catch_up<F: Facts>(&mut self, mut each: impl FnMut(F)) -> Result<(), JournalError> {
+    pub fn catch_up<F: Facts>(&mut self, each: impl FnMut(F)) -> Result<(), JournalError> {
+        self.catch_up_where(|_| true, each)
+    }
+
+    /// As [`catch_up`](Self::catch_up), without the facts about rows that are not wanted: their lines are checked, and not parsed.
+    ///
+    /// # Errors
+    /// As [`catch_up`](Self::catch_up).
+    pub fn catch_up_where<F: Facts>(
+        &mut self,
+        wants: impl FnMut(Row) -> bool,
+        each: impl FnMut(F),
+    ) -> Result<(), JournalError> {
+        self.read_to(u64::MAX, wants, each)
+    }
+
+    /// As [`catch_up_where`](Self::catch_up_where), up to the line that ends at `limit`.
+    ///
+    /// # Errors
+    /// As [`catch_up`](Self::catch_up).
+    pub fn read_to<F: Facts>(
+        &mut self,
+        limit: u64,
+        mut wants: impl FnMut(Row) -> bool,
+        mut each: impl FnMut(F),
+    ) -> Result<(), JournalError> {
         let Self {
             path,
             reader,
@@ -188,7 +219,7 @@ impl Follow {
                 Err(error) => return Err(io(error)),
             },
         };
-        while read_line(reader, line).map_err(io)? {
+        let mut take = |line: &[u8]| -> Result<bool, JournalError> {
             *number += 1;
             *end += line.len() as u64 + 1;
             if *number == 1 {
@@ -201,9 +232,27 @@ impl Follow {
                 source: serde::de::Error::custom("it was changed, or one above it is missing"),
             })?;
             if *number > 1
+                && row_of(F::FILE, line).is_none_or(&mut wants)
                 && let Some(fact) = parse_line(path, *number, line)?
             {
                 each(fact);
+            }
+            Ok(*end < limit)
+        };
+        loop {
+            let buffer = reader.fill_buf().map_err(io)?;
+            // Most lines lie in the buffer as a whole, and are not copied.
+            let goes_on = match memchr::memchr(b'\n', buffer) {
+                Some(length) => {
+                    let goes_on = take(&buffer[..length])?;
+                    reader.consume(length + 1);
+                    goes_on
+                }
+                None if read_line(reader, line).map_err(io)? => take(line)?,
+                None => break,
+            };
+            if !goes_on {
+                return Ok(());
             }
         }
         if !line.is_empty() {
@@ -258,23 +307,37 @@ pub(crate) fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Re
     Ok(false)
 }
 
-/// The line that a journal ends with, if it is whole, not long, and as it was written.
-pub(super) fn last_line(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    const LONGEST: u64 = 16 << 10;
+/// The lines within the last bytes of a journal and where each ends: those after the last that is not as it was written; none where the last is torn.
+pub(super) fn last_lines(path: &Path, bytes: u64) -> io::Result<Vec<(Vec<u8>, Mark)>> {
     let mut file = File::open(path)?;
-    let start = file.metadata()?.len().saturating_sub(LONGEST);
+    let start = file.metadata()?.len().saturating_sub(bytes);
     file.seek(SeekFrom::Start(start))?;
     let mut tail = Vec::new();
-    (&mut file).take(LONGEST).read_to_end(&mut tail)?;
-    if tail.pop() != Some(b'\n') {
-        return Ok(None);
-    }
-    let Some(before) = tail.iter().rposition(|byte| *byte == b'\n') else {
-        return Ok(None);
+    (&mut file).take(bytes).read_to_end(&mut tail)?;
+    let mut lines = Vec::new();
+    // The first may have lost its beginning.
+    let Some(first) = tail.iter().position(|byte| *byte == b'\n') else {
+        return Ok(lines);
     };
-    let line = tail.split_off(before + 1);
-    let above = sum::above(&mut file, start + before as u64 + 1)?;
-    Ok(sum::check(&line, above).map(|_| line))
+    let mut end = start + first as u64 + 1;
+    let mut above = sum::above(&mut file, end)?;
+    for line in tail[first + 1..].split_inclusive(|byte| *byte == b'\n') {
+        end += line.len() as u64;
+        let Some(line) = line.strip_suffix(b"\n") else {
+            return Ok(Vec::new());
+        };
+        match sum::check(line, above) {
+            Some(sum) => {
+                above = sum;
+                lines.push((line.to_vec(), Mark::new(end, above)));
+            }
+            None => {
+                above = sum::above(&mut file, end)?;
+                lines.clear();
+            }
+        }
+    }
+    Ok(lines)
 }
 
 /// The writer's hold on one file: facts gather in memory until [`flush`](Journal::flush) or [`sync`](Journal::sync).

@@ -6,6 +6,7 @@ mod account;
 pub mod adoption;
 pub mod ciphertext;
 pub mod facts;
+pub mod focus;
 pub mod journal;
 pub mod lock;
 pub mod rest;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use account::{Account, PRODUCTION};
+pub use focus::{Focus, News};
 pub use journal::{FORMAT, Journal, JournalError};
 pub use lock::{Lock, LockError};
 pub use rest::Rest;

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Seek, SeekFrom};
+use std::io::{self, BufReader, Seek as _, SeekFrom};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::{Facts, check_format, journal_path, kind_of, last_line, read_line};
+use super::journal::{Facts, check_format, journal_path, kind_of, last_lines, read_line};
 use super::sum;
 
 /// The kind of the fact.
@@ -17,6 +17,8 @@ const KIND: &str = "rest";
 /// The journals of an export.
 const JOURNALS: [&str; 4] = ["pull", "decrypt", "meta", "verify"];
 
+/// The longest rest that is looked for.
+const MAX_REST_BYTES: u64 = 16 << 10;
 /// Where more came since, reading everything costs little beside it.
 const MAX_TAIL_BYTES: u64 = 1 << 20;
 
@@ -36,6 +38,42 @@ impl Mark {
             bytes,
             sum: format!("{above:08x}"),
         }
+    }
+
+    /// Goes through the lines after it until one is refused; `false` then, and where it is not there, much came since, or something is odd.
+    pub(super) fn each_since(
+        &self,
+        state_dir: &Path,
+        journal: &str,
+        mut takes: impl FnMut(&[u8]) -> bool,
+    ) -> io::Result<bool> {
+        let path = journal_path(state_dir, journal);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.bytes == 0),
+            file => file?,
+        };
+        let length = file.metadata()?.len();
+        if length < self.bytes || length - self.bytes > MAX_TAIL_BYTES {
+            return Ok(false);
+        }
+        let mut lines = BufReader::new(file);
+        let mut above = sum::above(&mut lines, self.bytes)?;
+        if Self::new(self.bytes, above) != *self {
+            return Ok(false);
+        }
+        lines.seek(SeekFrom::Start(self.bytes))?;
+        let mut line = Vec::new();
+        let mut is_head = self.bytes == 0;
+        while read_line(&mut lines, &mut line)? {
+            let Some(sum) = sum::check(&line, above) else {
+                return Ok(false);
+            };
+            above = sum;
+            if !std::mem::take(&mut is_head) && !takes(&line) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The end of a journal.
@@ -77,16 +115,26 @@ impl Rest {
         self.read.insert(journal.to_owned(), end);
     }
 
+    /// The last rest of the journal of `F`, and where it ends, if little came after it and all journals are of a known format.
+    pub(super) fn latest<F: Facts>(state_dir: &Path) -> Option<(Self, Mark)> {
+        if !all_begin_well(state_dir) {
+            return None;
+        }
+        last_lines(&journal_path(state_dir, F::FILE), MAX_TAIL_BYTES)
+            .ok()?
+            .into_iter()
+            .rev()
+            .find(|(line, _)| kind_of(line).is_ok_and(|kind| kind == KIND))
+            .and_then(|(line, end)| Some((serde_json::from_slice(&line).ok()?, end)))
+    }
+
     /// The rest that the journal of `F` ends with, in an export where all journals are of a known format.
     pub fn last<F: Facts>(state_dir: &Path) -> Option<Self> {
-        let mut paths = JOURNALS
-            .map(|name| journal_path(state_dir, name))
-            .into_iter();
-        if !paths.all(|path| begins_well(&path).unwrap_or(false)) {
+        if !all_begin_well(state_dir) {
             return None;
         }
         let path = journal_path(state_dir, F::FILE);
-        let line = last_line(&path).ok()??;
+        let (line, _) = last_lines(&path, MAX_REST_BYTES).ok()?.pop()?;
         let is_rest = kind_of(&line).is_ok_and(|kind| kind == KIND);
         is_rest.then(|| serde_json::from_slice(&line).ok())?
     }
@@ -96,25 +144,41 @@ impl Rest {
     /// Anything odd is news, so that whoever reads the whole finds out.
     pub fn holds(&self, state_dir: &Path, is_idle: impl Fn(&str, &str) -> bool) -> bool {
         self.read.iter().all(|(journal, mark)| {
-            let is_idle = |kind: &str| kind == KIND || is_idle(journal, kind);
-            is_idle_since(&journal_path(state_dir, journal), mark, is_idle).unwrap_or(false)
+            let is_idle = |line: &[u8]| {
+                kind_of(line).is_ok_and(|kind| kind == KIND || is_idle(journal, &kind))
+            };
+            mark.each_since(state_dir, journal, is_idle)
+                .unwrap_or(false)
         })
     }
 }
 
 /// A run that was killed, or that goes on, may have left something that no journal tells: the lock of `tool`, or whole files that wait.
 pub fn is_disturbed(state_dir: &Path, tool: &str) -> bool {
+    // Parts of downloads alone are nothing to anybody but `ente-pull`, which knows of them.
+    is_disturbed_by(state_dir, tool, |name| !name.starts_with("get-"))
+}
+
+/// As [`is_disturbed`], where other tools may be at work, and of what waits only some `matters`, by its name.
+pub fn is_disturbed_by(state_dir: &Path, tool: &str, matters: impl Fn(&str) -> bool) -> bool {
     let lock = state_dir.join(format!("{tool}.lock"));
     let waits = |entry: io::Result<fs::DirEntry>| {
         let name = entry.map(|entry| entry.file_name());
-        // Parts of downloads alone are nothing to anybody but `ente-pull`, which knows of them.
-        name.map_or(true, |name| !name.to_string_lossy().starts_with("get-"))
+        name.map_or(true, |name| matters(&name.to_string_lossy()))
     };
     let partial = match fs::read_dir(state_dir.join("partial")) {
         Ok(mut entries) => entries.any(waits),
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     };
     partial || fs::symlink_metadata(lock).is_ok()
+}
+
+/// All journals that are there are of a known format.
+fn all_begin_well(state_dir: &Path) -> bool {
+    let mut paths = JOURNALS
+        .map(|name| journal_path(state_dir, name))
+        .into_iter();
+    paths.all(|path| begins_well(&path).unwrap_or(false))
 }
 
 /// The head of the journal is of a format that is known here, or there is none.
@@ -125,37 +189,6 @@ fn begins_well(path: &Path) -> io::Result<bool> {
     };
     let mut head = Vec::new();
     Ok(read_line(&mut BufReader::new(journal), &mut head)? && check_format(path, &head).is_ok())
-}
-
-/// What was read is there, and the lines after it are of idle kinds alone.
-fn is_idle_since(path: &Path, mark: &Mark, is_idle: impl Fn(&str) -> bool) -> io::Result<bool> {
-    let start = mark.bytes;
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(start == 0),
-        file => file?,
-    };
-    let length = file.metadata()?.len();
-    let mut journal = BufReader::new(file);
-    if length < start || length - start > MAX_TAIL_BYTES {
-        return Ok(false);
-    }
-    let mut above = sum::above(&mut journal, start)?;
-    if Mark::new(start, above) != *mark {
-        return Ok(false);
-    }
-    journal.seek(SeekFrom::Start(start))?;
-    let mut line = Vec::new();
-    while read_line(&mut journal, &mut line)? {
-        let Some(sum) = sum::check(&line, above) else {
-            return Ok(false);
-        };
-        above = sum;
-        let is_head = start == 0 && check_format(path, &line).is_ok();
-        if !is_head && !kind_of(&line).is_ok_and(|kind| is_idle(&kind)) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use crate::manifest::facts::{
     Adopted, Aside, Checked, Collection, DecryptFact, Failed, File, Finding, Folder, Listing,
     MetaFact, Object, Placement, PullFact, Sidecar, Trash, Verdict, VerifyFact,
 };
-use crate::manifest::journal::{self, JournalError};
+use crate::manifest::focus::{Focus, Row};
+use crate::manifest::journal::{self, Follow, JournalError};
 
 /// A file in a collection: (collection ID, file ID).
 pub type PlacementKey = (i64, i64);
@@ -16,6 +17,11 @@ pub type PlacementKey = (i64, i64);
 pub type PartKey = (i64, i64, usize);
 /// Content: (file ID, version).
 pub type ContentKey = (i64, Version);
+
+/// It is in focus; without one, everything is.
+pub fn covers(focus: Option<&Focus>, row: Row) -> bool {
+    focus.is_none_or(|focus| focus.covers(row))
+}
 
 /// What `ente-pull` holds to be so. `collections` and `files` are those of the last closed listing.
 #[derive(Clone, Debug, Default)]
@@ -46,9 +52,32 @@ impl PullState {
     /// # Errors
     /// As [`journal::read`].
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
+        Self::load_within(state_dir, None)
+    }
+
+    /// As [`load`](Self::load), without what is out of focus.
+    ///
+    /// # Errors
+    /// As [`journal::read`].
+    pub fn load_within(state_dir: &Path, focus: Option<&Focus>) -> Result<Self, JournalError> {
         let mut state = Self::default();
-        journal::read(&state_dir.join("pull.jsonl"), |fact| state.apply(fact))?;
+        Follow::new::<PullFact>(state_dir)
+            .catch_up_where(|row| covers(focus, row), |fact| state.apply(fact))?;
         Ok(state)
+    }
+
+    /// Everything but files and objects; and instead of those, in which collections files are or were: (collection ID, file ID).
+    ///
+    /// # Errors
+    /// As [`journal::read`].
+    pub fn survey(state_dir: &Path) -> Result<(Self, Vec<(i64, i64)>), JournalError> {
+        let (mut state, mut rows) = (Self::default(), Vec::new());
+        let look = |row: Row| {
+            rows.extend(row.collection.map(|collection| (collection, row.file)));
+            false
+        };
+        Follow::new::<PullFact>(state_dir).catch_up_where(look, |fact| state.apply(fact))?;
+        Ok((state, rows))
     }
 
     /// Takes in the next fact.
@@ -164,8 +193,17 @@ impl DecryptState {
     /// # Errors
     /// As [`journal::read`].
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
+        Self::load_within(state_dir, None)
+    }
+
+    /// As [`load`](Self::load), without what is out of focus.
+    ///
+    /// # Errors
+    /// As [`journal::read`].
+    pub fn load_within(state_dir: &Path, focus: Option<&Focus>) -> Result<Self, JournalError> {
         let mut state = Self::default();
-        journal::read(&state_dir.join("decrypt.jsonl"), |fact| state.apply(fact))?;
+        Follow::new::<DecryptFact>(state_dir)
+            .catch_up_where(|row| covers(focus, row), |fact| state.apply(fact))?;
         Ok(state)
     }
 
@@ -245,8 +283,17 @@ impl MetaState {
     /// # Errors
     /// As [`journal::read`].
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
+        Self::load_within(state_dir, None)
+    }
+
+    /// As [`load`](Self::load), without what is out of focus.
+    ///
+    /// # Errors
+    /// As [`journal::read`].
+    pub fn load_within(state_dir: &Path, focus: Option<&Focus>) -> Result<Self, JournalError> {
         let mut state = Self::default();
-        journal::read(&state_dir.join("meta.jsonl"), |fact| state.apply(fact))?;
+        Follow::new::<MetaFact>(state_dir)
+            .catch_up_where(|row| covers(focus, row), |fact| state.apply(fact))?;
         Ok(state)
     }
 
@@ -369,6 +416,8 @@ pub struct State {
     pub meta: MetaState,
     /// Of `ente-verify`.
     pub verify: VerifyState,
+    /// Of what alone this tells; `None`: of everything.
+    pub focus: Option<Focus>,
 }
 
 impl State {
@@ -377,12 +426,32 @@ impl State {
     /// # Errors
     /// As [`journal::read`].
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
+        Self::load_within(state_dir, None)
+    }
+
+    /// As [`load`](Self::load), without what is out of focus.
+    ///
+    /// # Errors
+    /// As [`journal::read`].
+    pub fn load_within(state_dir: &Path, focus: Option<Focus>) -> Result<Self, JournalError> {
+        // Where there is much, the first two are most of it.
+        let (decrypt, pull) = std::thread::scope(|scope| {
+            let decrypt = scope.spawn(|| DecryptState::load_within(state_dir, focus.as_ref()));
+            let pull = PullState::load_within(state_dir, focus.as_ref());
+            (decrypt.join().expect("reading does not panic"), pull)
+        });
         Ok(Self {
-            pull: PullState::load(state_dir)?,
-            decrypt: DecryptState::load(state_dir)?,
-            meta: MetaState::load(state_dir)?,
+            pull: pull?,
+            decrypt: decrypt?,
+            meta: MetaState::load_within(state_dir, focus.as_ref())?,
             verify: VerifyState::load(state_dir)?,
+            focus,
         })
+    }
+
+    /// Everything is known of this file.
+    pub fn knows(&self, file: i64) -> bool {
+        self.focus.as_ref().is_none_or(|focus| focus.has(file))
     }
 
     /// The object of this content, if it lies under `objects/` as far as the facts tell, whatever became of its bytes since.

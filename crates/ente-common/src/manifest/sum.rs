@@ -49,9 +49,14 @@ pub(super) fn above(file: &mut (impl Read + Seek), at: u64) -> io::Result<u32> {
 fn stored(line: &[u8]) -> Option<u32> {
     let tail = line.get(line.len().checked_sub(LENGTH)?..)?;
     let digits = tail.strip_prefix(BEFORE)?.strip_suffix(AFTER)?;
-    let is_ours = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    let digits = digits.iter().all(is_ours).then_some(digits)?;
-    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    digits.iter().try_fold(0, |sum, digit| {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(sum << 4 | u32::from(digit))
+    })
 }
 
 fn crc(bytes: &[u8], above: u32) -> u32 {

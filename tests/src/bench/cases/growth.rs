@@ -98,27 +98,34 @@ fn nothing(setup: &Setup) -> Result<Vec<Row>, String> {
         )?;
         let yard = Yard::open(setup, account(entries), Conditions::default())?;
         let place = yard.in_memory()?;
-        rows.push(first_export(setup, &yard, &place, entries)?);
+        // The second finds out that nothing is left.
+        for (what, growth) in [
+            ("first export before it", "first export"),
+            ("the run after that", "the run after the first export"),
+        ] {
+            rows.push(once(setup, &yard, &place, entries, (what, growth))?);
+        }
         rows.extend(later_runs(setup, &yard, &place, entries)?);
     }
     Ok(rows)
 }
 
-fn first_export(
+fn once(
     setup: &Setup,
     yard: &Yard<'_>,
     place: &Export,
     entries: usize,
+    (what, growth): (&'static str, &'static str),
 ) -> Result<Row, String> {
     let mut contest = Contest::new(format!("nothing {entries}"), crate::bench::contest::ONCE);
-    contest.enter("first export before it", || pipe(yard, place));
+    contest.enter(what, || pipe(yard, place));
     let series = contest.run()?;
     setup.keep(&series)?;
-    let row = series.row("first export before it");
+    let row = series.row(what);
     let rate = entries as f64 / row.wall_s;
     Ok(row
         .note(format!("{rate:.0} files a second"))
-        .growth("first export", entries))
+        .growth(growth, entries))
 }
 
 fn later_runs(
@@ -129,8 +136,6 @@ fn later_runs(
 ) -> Result<Vec<Row>, String> {
     let dir = place.dir();
     let mut contest = contest(setup, "nothing", entries);
-    contest.enter("pull", || yard.run(&[&["ente-pull", &dir]]));
-    contest.enter("pipe", || pipe(yard, place));
     contest.enter("pipe, one changed", || {
         let edit = |library: &mut crate::library::Library| {
             let bulk = library.bulk_mut();
@@ -140,6 +145,10 @@ fn later_runs(
         yard.museum.with_library(edit);
         pipe(yard, place)
     });
+    // It finds that nothing is left of the change.
+    contest.enter("pipe after it", || pipe(yard, place));
+    contest.enter("pipe", || pipe(yard, place));
+    contest.enter("pull", || yard.run(&[&["ente-pull", &dir]]));
     contest.enter("walk and stat", || {
         let start = Instant::now();
         walk(&place.path()).map_err(|error| error.to_string())?;
@@ -151,14 +160,15 @@ fn later_runs(
     let series = contest.run()?;
     setup.keep(&series)?;
     let (mut pull, mut pipe) = (series.row("pull"), series.row("pipe"));
-    let mut changed = series.versus("pipe, one changed", "pipe");
+    let (mut changed, mut after) = (series.row("pipe, one changed"), series.row("pipe after it"));
     match entries {
         10_000 => pull = pull.goal(Goal::Seconds(0.03)).goal(Goal::MiB(24)),
         100_000 => pull = pull.goal(Goal::Seconds(0.15)),
         1_000_000 => {
             pull = pull.goal(Goal::Seconds(1.2)).goal(Goal::MiB(250));
             pipe = pipe.goal(Goal::Seconds(2.5)).goal(Goal::MiB(250));
-            changed = changed.goal(Goal::Seconds(2.5));
+            changed = changed.goal(Goal::Seconds(2.5)).goal(Goal::MiB(250));
+            after = after.goal(Goal::Seconds(2.5)).goal(Goal::MiB(250));
         }
         _ => {}
     }
@@ -169,6 +179,7 @@ fn later_runs(
         pull.growth("nothing to do: pull", entries),
         pipe.growth("nothing to do: pipe", entries),
         changed.growth("one changed: pipe", entries),
+        after,
         quick.growth("verify --quick", entries),
     ])
 }
