@@ -137,3 +137,39 @@ fn cycles_swaps_and_names_of_the_deleted_come_out_right() {
         ],
     ]);
 }
+
+#[test]
+fn an_album_that_is_renamed_in_a_later_round_of_a_watch_gets_its_sidecars() {
+    let (library, mut history) = History::start(EMAIL, PASSWORD);
+    let museum = Museum::start(library, Options::default());
+    let machine = crate::machine();
+    let _ = machine.sign_in(museum.api_url(), EMAIL, PASSWORD).expect(0);
+    for _ in 0..2 {
+        expect_all(&machine.pipeline(), 0);
+    }
+    let pull = [
+        "ente-pull",
+        "--watch",
+        "1s",
+        "--max-duration",
+        "4s",
+        machine.dir(),
+    ];
+    let stages: [&[&str]; 3] = [&pull, &["ente-decrypt", "-"], &["ente-meta", "-"]];
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| machine.pipe(&stages));
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        museum.with_library(|library| {
+            let rename = Op::RenameAlbum { album: 0, title: 3 };
+            history.apply(library.live_mut(), &rename);
+        });
+        expect_all(&watch.join().unwrap(), 0);
+    });
+    let fresh = crate::machine();
+    let _ = fresh.sign_in(museum.api_url(), EMAIL, PASSWORD).expect(0);
+    expect_all(&fresh.pipeline(), 0);
+    assert!(
+        exported(&fresh) == exported(&machine),
+        "a fresh export is the same"
+    );
+}

@@ -12,6 +12,7 @@ use ente_common::exit::{Exit, Failure};
 use ente_common::keystore::KeysFile;
 use ente_common::manifest::adoption::Adoptable;
 use ente_common::manifest::facts::PullFact;
+use ente_common::manifest::focus::Row;
 use ente_common::manifest::journal::Follow;
 use ente_common::manifest::state::{DecryptState, MetaState, PullState, VerifyState, covers};
 use ente_common::manifest::{
@@ -347,22 +348,43 @@ impl<'a> Run<'a> {
         let state_dir = self.tree.export.state_dir();
         self.basis = rest::basis(&state_dir);
         self.is_behind = false;
+        self.read_bytes = journal_bytes(&self.tree.export);
         let found = self.find_focus()?;
+        let seen = found.as_ref().map_or(u64::MAX, |(_, seen)| *seen);
+        let found = found.map(|(focus, _)| focus);
         let focus = found.as_ref();
         self.follow = Follow::new::<PullFact>(&state_dir);
         let mut pull = PullState::default();
         let follow = &mut self.follow;
-        self.read_bytes = journal_bytes(&self.tree.export);
+        let mut is_strange = false;
         let (others, read) = std::thread::scope(|scope| {
             let others = scope.spawn(|| -> Result<_, JournalError> {
                 let decrypt = DecryptState::load_within(&state_dir, focus)?;
                 let meta = MetaState::load_within(&state_dir, focus)?;
                 Ok((decrypt, meta))
             });
-            let read = follow.catch_up_where(|row| covers(focus, row), |fact| pull.apply(fact));
+            let wants = |row| covers(focus, row);
+            let read = follow.read_to(seen, wants, |fact| pull.apply(fact));
+            // What came meanwhile may be about anything.
+            let mut is_album = false;
+            let late = |row: Row| {
+                is_strange |= !focus.is_some_and(|focus| focus.has(row.file));
+                wants(row)
+            };
+            let read = read.and_then(|()| {
+                follow.catch_up_where(late, |fact| {
+                    is_album |= matches!(fact, PullFact::Collection(_));
+                    pull.apply(fact);
+                })
+            });
+            is_strange |= is_album;
             (others.join().expect("reading does not panic"), read)
         });
         read?;
+        if is_strange && focus.is_some() {
+            self.wants_all = true;
+            return self.survey();
+        }
         let (decrypt, meta) = others?;
         let state = State {
             pull,
@@ -477,9 +499,15 @@ impl<'a> Run<'a> {
 
     /// Takes in what the stage before stored since. Its next listing waits for the next round.
     fn catch_up(&mut self) -> Result<(), Failure> {
-        let pull = &mut self.tree.state.pull;
+        let State { pull, focus, .. } = &mut self.tree.state;
         let is_behind = &mut self.is_behind;
         self.follow.catch_up(|fact| match fact {
+            // Of one that is about anything else, the next run is told.
+            PullFact::Object(ref object)
+                if focus.as_ref().is_some_and(|focus| !focus.has(object.id)) =>
+            {
+                *is_behind = true;
+            }
             PullFact::Object(_) => pull.apply(fact),
             PullFact::Rest(_) | PullFact::Failed(_) => {}
             _ => *is_behind = true,

@@ -1,6 +1,6 @@
 //! The library as the manifest and the records have it, opened with the account's keys.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use ente_common::exit::{Failure, chain};
@@ -10,7 +10,7 @@ use ente_common::manifest::facts::{DecryptFact, PullFact};
 use ente_common::manifest::focus::Row;
 use ente_common::manifest::journal::Follow;
 use ente_common::manifest::state::{MetaState, VerifyState, covers};
-use ente_common::manifest::{Focus, JournalError, Rest, State};
+use ente_common::manifest::{JournalError, News, Rest, State};
 use ente_common::model::{
     CollectionKind, EffectiveMetadata, OpenedCollection, OpenedFile, Visibility,
 };
@@ -31,6 +31,8 @@ pub(crate) struct Library {
     pub(crate) state: State,
     /// (file, collection), ascending, of the last closed listing.
     holders: Vec<(i64, i64)>,
+    /// Bytes of journals that the focus goes by.
+    seen: BTreeMap<String, u64>,
     /// What is to be read of the manifest before anybody may rest.
     rest: Rest,
 }
@@ -78,19 +80,25 @@ impl Library {
             albums: HashMap::new(),
             manifest,
             state: State::default(),
+            seen: BTreeMap::new(),
             rest: Rest::default(),
             holders: Vec::new(),
         }
     }
 
-    /// Reads what is known of sidecars; of what is out of `focus`, nothing is known from now on.
+    /// Reads what is known of sidecars; of what is out of the focus of `news`, nothing is known from now on.
     ///
     /// # Errors
     /// When the manifest cannot be read.
-    pub(crate) fn load(&mut self, focus: Option<Focus>) -> Result<(), JournalError> {
+    pub(crate) fn load(&mut self, news: Option<News>) -> Result<(), JournalError> {
         if let Some(manifest) = &mut self.manifest {
             let dir = &manifest.dir;
+            let (focus, seen) = match news {
+                Some(news) => (Some(news.focus), news.seen),
+                None => (None, BTreeMap::new()),
+            };
             self.rest = rest::begin(dir);
+            self.seen = seen;
             manifest.pull = Follow::new::<PullFact>(dir);
             manifest.decrypt = Follow::new::<DecryptFact>(dir);
             self.state = State {
@@ -122,7 +130,6 @@ impl Library {
         let Some(manifest) = &mut self.manifest else {
             return Ok(false);
         };
-        let has_begun = manifest.pull.has_begun();
         let mut listed = false;
         let mut is_strange = false;
         let State {
@@ -131,19 +138,33 @@ impl Library {
             focus,
             ..
         } = &mut self.state;
-        let mut wants = |row: Row| {
-            let is_wanted = covers(focus.as_ref(), row);
-            is_strange |= has_begun && !is_wanted && row.collection.is_some();
-            is_wanted
-        };
-        manifest.pull.catch_up_where(&mut wants, |fact| {
+        let focus = focus.as_ref();
+        let seen = |journal: &str| self.seen.get(journal).copied().unwrap_or_default();
+        let wants = |row: Row| covers(focus, row);
+        manifest.pull.read_to(seen("pull"), wants, |fact| {
             listed |= matches!(fact, PullFact::Listing(_));
+            pull.apply(fact);
+        })?;
+        let apply = |fact: DecryptFact| decrypt.apply(fact);
+        manifest.decrypt.read_to(seen("decrypt"), wants, apply)?;
+        // What came since may be about anything.
+        let mut late = |row: Row| {
+            is_strange |= row.collection.is_some() && focus.is_some_and(|it| !it.has(row.file));
+            wants(row)
+        };
+        let mut is_album = false;
+        manifest.pull.catch_up_where(&mut late, |fact| {
+            listed |= matches!(fact, PullFact::Listing(_));
+            is_album |= matches!(fact, PullFact::Collection(_));
             pull.apply(fact);
         })?;
         manifest
             .decrypt
-            .catch_up_where(&mut wants, |fact: DecryptFact| decrypt.apply(fact))?;
-        if is_strange {
+            .catch_up_where(&mut late, |fact: DecryptFact| {
+                is_album |= matches!(fact, DecryptFact::Folder(_));
+                decrypt.apply(fact);
+            })?;
+        if focus.is_some() && (is_strange || is_album) {
             self.load(None)?;
             return self.refresh();
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use ente_common::exit::Failure;
 use ente_common::layout::Sidecars;
 use ente_common::manifest::facts::MetaFact;
-use ente_common::manifest::{Focus, JournalError, News, Rest, State, focus, rest};
+use ente_common::manifest::{JournalError, News, Rest, State, focus, rest};
 
 use crate::write::Writer;
 
@@ -39,21 +39,20 @@ pub(crate) fn holds(state_dir: &Path, sidecars: Option<Sidecars>) -> bool {
 pub(crate) fn focus(
     state_dir: &Path,
     sidecars: Option<Sidecars>,
-) -> Result<Option<Focus>, JournalError> {
+) -> Result<Option<News>, JournalError> {
     // `ente-decrypt` may be at work.
     let is_ours = |name: &str| name.starts_with("meta-") || name.starts_with("sidecar-");
     if rest::is_disturbed_by(state_dir, "meta", is_ours) {
         return Ok(None);
     }
     let news = News::of::<MetaFact>(state_dir);
-    let Some(news) = news.filter(|news| asks_nothing_new(&news.rest, sidecars)) else {
+    let Some(mut news) = news.filter(|news| asks_nothing_new(&news.rest, sidecars)) else {
         return Ok(None);
     };
-    let mut focus = news.focus;
     let rows = focus::rows(state_dir)?;
-    focus.take_files(&rows);
-    focus.take_albums(&rows);
-    Ok(Some(focus))
+    news.focus.take_files(&rows);
+    news.focus.take_albums(&rows);
+    Ok(Some(news))
 }
 
 fn asks_nothing_new(rest: &Rest, sidecars: Option<Sidecars>) -> bool {
@@ -64,7 +63,13 @@ fn asks_nothing_new(rest: &Rest, sidecars: Option<Sidecars>) -> bool {
 
 /// Notes that nothing is left to do, so that the next run need not find that out.
 pub(crate) fn note(writer: &mut Writer, state: &mut State, mut rest: Rest) -> Result<(), Failure> {
-    let sidecars = state.meta.settings.get("sidecars");
+    let settings = &state.meta.settings;
+    let from = settings.get("sidecars_from");
+    if from.is_some_and(|from| from != state.meta.sidecars_at().as_str()) {
+        // Some may lie there still.
+        return Ok(());
+    }
+    let sidecars = settings.get("sidecars");
     rest.given
         .extend(sidecars.map(|at| ("sidecars".to_owned(), at.clone())));
     let state_dir = writer.export().state_dir();

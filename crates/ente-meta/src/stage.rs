@@ -149,11 +149,11 @@ impl<'a> Stage<'a> {
             .as_ref()
             .filter(|_| self.plan.whole)
             .map(|writer| writer.export().state_dir());
-        let focus = match state_dir {
+        let news = match state_dir {
             Some(dir) => rest::focus(&dir, self.plan.sidecars)?,
             None => None,
         };
-        self.library.load(focus)?;
+        self.library.load(news)?;
         let state = &self.library.state;
         if state.focus.is_none() && state.meta.sidecars.is_empty() {
             // Nobody moves sidecars where there are none: they can be where they are to be from the first.
@@ -457,6 +457,8 @@ impl<'a> Stage<'a> {
             return Ok(());
         }
         self.planner.forget();
+        // What comes while this goes on is for the next run.
+        let rest = self.library.rest();
         let at = self.library.state.meta.sidecars_at();
         let files = self.library.files().into_iter();
         let known: Vec<i64> = files
@@ -491,11 +493,7 @@ impl<'a> Stage<'a> {
         };
         writer.record(state, gone)?;
         let is_done = self.tally.exit() == Exit::Done && self.stuck.is_empty();
-        match self
-            .library
-            .rest()
-            .filter(|_| is_done && !self.io.interrupt.is_set())
-        {
+        match rest.filter(|_| is_done && !self.io.interrupt.is_set()) {
             Some(rest) => rest::note(writer, &mut self.library.state, rest),
             None => Ok(()),
         }

@@ -208,7 +208,8 @@ impl Place {
         let Some(part) = &mut self.part else {
             return Ok(());
         };
-        if full || !self.state.pull.failed.is_empty() {
+        let state = &self.state;
+        if full || !state.pull.failed.is_empty() || state.verify.adopts_from_tree() {
             return self.load_all();
         }
         let focus = &mut part.news.focus;

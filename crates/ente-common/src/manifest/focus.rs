@@ -3,7 +3,7 @@
 //! A tool that rested ([`Rest`]) had nothing left to do. What came since names collections and files. Facts of all others hold as they did, and
 //! are neither parsed nor kept; their lines are only checked.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -40,6 +40,8 @@ pub struct News {
     pub at: Mark,
     /// Collections and files that were named since.
     pub focus: Focus,
+    /// How many bytes of each journal were looked at: what comes later may name others.
+    pub seen: BTreeMap<String, u64>,
 }
 
 impl News {
@@ -49,6 +51,7 @@ impl News {
         let mut focus = Focus::default();
         let mut read = rest.read.clone();
         read.insert(F::FILE.to_owned(), at.clone());
+        let mut seen = BTreeMap::new();
         for (journal, mark) in &read {
             // Facts of a listing that is still open would be lost.
             let mut is_open = false;
@@ -61,11 +64,15 @@ impl News {
                 }
                 focus.take(journal, &kind, line).is_some()
             });
-            if !is_known.unwrap_or(false) || is_open {
-                return None;
-            }
+            let end = is_known.ok().flatten().filter(|_| !is_open)?;
+            seen.insert(journal.clone(), end);
         }
-        Some(Self { rest, at, focus })
+        Some(Self {
+            rest,
+            at,
+            focus,
+            seen,
+        })
     }
 }
 

@@ -159,11 +159,6 @@ impl Follow {
         }
     }
 
-    /// Something was read.
-    pub fn has_begun(&self) -> bool {
-        self.number > 0
-    }
-
     /// Where the last fact that was read ends.
     pub fn end(&self) -> Mark {
         Mark::new(self.end, self.above)
@@ -211,6 +206,9 @@ impl Follow {
             path: path.clone(),
             source,
         };
+        if *end >= limit {
+            return Ok(());
+        }
         let reader = match reader {
             Some(reader) => reader,
             None => match File::open(&path) {

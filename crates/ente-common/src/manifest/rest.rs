@@ -40,40 +40,45 @@ impl Mark {
         }
     }
 
-    /// Goes through the lines after it until one is refused; `false` then, and where it is not there, much came since, or something is odd.
+    /// Goes through the lines after it and tells where the last of them ends; `None` where one is refused, the mark is not there, much came
+    /// since, or something is odd.
     pub(super) fn each_since(
         &self,
         state_dir: &Path,
         journal: &str,
         mut takes: impl FnMut(&[u8]) -> bool,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Option<u64>> {
         let path = journal_path(state_dir, journal);
         let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.bytes == 0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok((self.bytes == 0).then_some(0));
+            }
             file => file?,
         };
         let length = file.metadata()?.len();
         if length < self.bytes || length - self.bytes > MAX_TAIL_BYTES {
-            return Ok(false);
+            return Ok(None);
         }
         let mut lines = BufReader::new(file);
         let mut above = sum::above(&mut lines, self.bytes)?;
         if Self::new(self.bytes, above) != *self {
-            return Ok(false);
+            return Ok(None);
         }
+        let mut end = self.bytes;
         lines.seek(SeekFrom::Start(self.bytes))?;
         let mut line = Vec::new();
         let mut is_head = self.bytes == 0;
         while read_line(&mut lines, &mut line)? {
             let Some(sum) = sum::check(&line, above) else {
-                return Ok(false);
+                return Ok(None);
             };
             above = sum;
+            end += line.len() as u64 + 1;
             if !std::mem::take(&mut is_head) && !takes(&line) {
-                return Ok(false);
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some(end))
     }
 
     /// The end of a journal.
@@ -147,8 +152,8 @@ impl Rest {
             let is_idle = |line: &[u8]| {
                 kind_of(line).is_ok_and(|kind| kind == KIND || is_idle(journal, &kind))
             };
-            mark.each_since(state_dir, journal, is_idle)
-                .unwrap_or(false)
+            let end = mark.each_since(state_dir, journal, is_idle);
+            end.is_ok_and(|end| end.is_some())
         })
     }
 }

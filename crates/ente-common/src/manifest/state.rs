@@ -391,6 +391,13 @@ impl VerifyState {
     }
 }
 
+impl VerifyState {
+    /// Files of the tree itself may stand for content: whose they are takes all placements to tell.
+    pub fn adopts_from_tree(&self) -> bool {
+        self.adopted.keys().any(|path| path.is_relative())
+    }
+}
+
 /// The finding says that content is lost.
 fn is_broken(finding: &Finding) -> bool {
     matches!(finding.class.as_str(), "missing" | "damaged")
