@@ -6,6 +6,8 @@
 //! so that one odd entry never costs a whole page. Lists take the type of their entries as a parameter: read a
 //! page as `DiffPage<Box<RawValue>>` first to keep the text of each entry and to survive a broken one.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::id::Version;
@@ -122,7 +124,8 @@ pub struct Sharee {
 
 /// An encrypted JSON object that can be edited: all magic metadata.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Envelope {
+#[serde(bound(deserialize = "S: Deserialize<'de> + Default"))]
+pub struct Envelope<S = String> {
     /// Counts edits; the server leaves it out when it is 0.
     #[serde(default, deserialize_with = "or_default")]
     pub version: i64,
@@ -131,16 +134,29 @@ pub struct Envelope {
     pub count: i64,
     /// Base64: a blob under the collection or file key.
     #[serde(default, deserialize_with = "or_default")]
-    pub data: String,
+    pub data: S,
     /// Base64 of its 24-byte header.
     #[serde(default, deserialize_with = "or_default")]
-    pub header: String,
+    pub header: S,
 }
 
-/// One file in one collection.
+/// A text of an answer, copied only where it was escaped: whoever only lists looks at few of them.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+
+impl AsRef<str> for Text<'_> {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One file in one collection. Its texts are of the type `S`: [`Text`] where they are not to be copied.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FileEntry {
+#[serde(
+    bound(deserialize = "S: Deserialize<'de> + Default"),
+    rename_all = "camelCase"
+)]
+pub struct FileEntry<S = String> {
     /// Unique on the server; the same in every collection that holds the file.
     pub id: i64,
     /// The collection of this entry.
@@ -151,19 +167,19 @@ pub struct FileEntry {
     pub owner_id: i64,
     /// Base64: the file key, a secretbox under the key of **this** collection.
     #[serde(default, deserialize_with = "or_default")]
-    pub encrypted_key: String,
+    pub encrypted_key: S,
     /// Base64.
     #[serde(default, deserialize_with = "or_default")]
-    pub key_decryption_nonce: String,
+    pub key_decryption_nonce: S,
     /// The original.
     #[serde(default, deserialize_with = "or_default")]
-    pub file: ObjectRef,
+    pub file: ObjectRef<S>,
     /// The thumbnail.
     #[serde(default, deserialize_with = "or_default")]
-    pub thumbnail: ObjectRef,
+    pub thumbnail: ObjectRef<S>,
     /// What was fixed at upload.
     #[serde(default, deserialize_with = "or_default")]
-    pub metadata: Metadata,
+    pub metadata: Metadata<S>,
     /// No longer in this collection; see [`FileEntry::is_removed`].
     #[serde(default, deserialize_with = "or_default")]
     pub is_deleted: bool,
@@ -172,27 +188,27 @@ pub struct FileEntry {
     pub updation_time: i64,
     /// The owner's private edits; only the owner of the file gets them.
     #[serde(default)]
-    pub magic_metadata: Option<Envelope>,
+    pub magic_metadata: Option<Envelope<S>>,
     /// The owner's edits that everybody with access sees.
     #[serde(default)]
-    pub pub_magic_metadata: Option<Envelope>,
+    pub pub_magic_metadata: Option<Envelope<S>>,
     /// Sizes; absent on old files.
     #[serde(default)]
     pub info: Option<Info>,
 }
 
-impl FileEntry {
+impl<S: AsRef<str>> FileEntry<S> {
     /// Whether the file is no longer in this collection.
     ///
     /// Besides tombstones this takes in files that were scrubbed while a stale entry survived. What is left in a
     /// removed entry must not be decrypted.
     pub fn is_removed(&self) -> bool {
-        self.is_deleted || matches!(self.metadata.encrypted_data.as_str(), "" | "-")
+        self.is_deleted || matches!(self.metadata.encrypted_data.as_ref(), "" | "-")
     }
 
     /// Which content the entry stands for; `None` when its header is no header.
     pub fn content_version(&self) -> Option<Version> {
-        Version::of_header(&self.file.decryption_header)
+        Version::of_header(self.file.decryption_header.as_ref())
     }
 
     /// Size in bytes of the encrypted original, where the server knows it.
@@ -204,23 +220,29 @@ impl FileEntry {
 
 /// What opens a stored object.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ObjectRef {
+#[serde(
+    bound(deserialize = "S: Deserialize<'de> + Default"),
+    rename_all = "camelCase"
+)]
+pub struct ObjectRef<S = String> {
     /// Base64 of the 24-byte secretstream header.
     #[serde(default, deserialize_with = "or_default")]
-    pub decryption_header: String,
+    pub decryption_header: S,
 }
 
 /// Metadata fixed at upload.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Metadata {
+#[serde(
+    bound(deserialize = "S: Deserialize<'de> + Default"),
+    rename_all = "camelCase"
+)]
+pub struct Metadata<S = String> {
     /// Base64: a blob under the file key; `-` or empty once the file is scrubbed.
     #[serde(default, deserialize_with = "or_default")]
-    pub encrypted_data: String,
+    pub encrypted_data: S,
     /// Base64 of its 24-byte header.
     #[serde(default, deserialize_with = "or_default")]
-    pub decryption_header: String,
+    pub decryption_header: S,
 }
 
 /// Sizes of the encrypted objects in bytes; 0 or negative where unknown.
@@ -327,6 +349,43 @@ mod tests {
                 "{broken}"
             );
         }
+    }
+
+    #[test]
+    fn lent_texts_are_checked_as_copied_ones() {
+        let entry = |members: &str| format!(r#"{{"id":1,"collectionID":2,"ownerID":3,{members}}}"#);
+        for members in [
+            r#""encryptedKey":1"#,
+            r#""keyDecryptionNonce":{}"#,
+            r#""file":{"decryptionHeader":[]}"#,
+            r#""thumbnail":"""#,
+            r#""metadata":{"encryptedData":true}"#,
+            r#""isDeleted":0"#,
+            r#""updationTime":"1""#,
+            r#""updationTime":1.5"#,
+            r#""magicMetadata":{"data":1}"#,
+            r#""pubMagicMetadata":{"count":"1"}"#,
+            r#""info":{"fileSize":"1"}"#,
+            r#""encryptedKey":"","encryptedKey":"""#,
+            r#""encryptedKey":"\ud800""#,
+        ] {
+            let text = entry(members);
+            assert!(serde_json::from_str::<FileEntry>(&text).is_err(), "{text}");
+            assert!(
+                serde_json::from_str::<FileEntry<Text<'_>>>(&text).is_err(),
+                "{text}"
+            );
+        }
+        let text = entry(
+            r#""file":{"decryptionHeader":"AAAA\u0041\/+8"},"metadata":{"encryptedData":"\u002d"},"encryptedKey":null"#,
+        );
+        let lent: FileEntry<Text<'_>> = serde_json::from_str(&text).unwrap();
+        assert_eq!(lent.file.decryption_header.as_ref(), "AAAAA/+8");
+        assert_eq!(lent.encrypted_key.as_ref(), "");
+        assert!(lent.is_removed());
+        let plain = entry(r#""encryptedKey":"QUJD""#);
+        let lent: FileEntry<Text<'_>> = serde_json::from_str(&plain).unwrap();
+        assert!(matches!(lent.encrypted_key.0, Cow::Borrowed("QUJD")));
     }
 
     #[test]

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use ente_common::api::Client;
 use ente_common::manifest::facts::{self, entry_digest, short_digest};
 use ente_common::manifest::state::PullState;
-use ente_common::manifest::{Journal, ciphertext};
+use ente_common::manifest::{Journal, JournalError, ciphertext};
 use ente_common::record::Problem;
 use ente_common::wire;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::doubt;
@@ -19,8 +20,8 @@ use crate::problems;
 const OVERLAP_US: i64 = 5 * 60 * 1_000_000;
 /// Pages in a row that name no file that was not named before; an honest server has no reason to send many of them.
 const MAX_IDLE_PAGES: u32 = 100;
-/// Ciphertext that may wait in memory.
-const FLUSH_BYTES: usize = 4 << 20;
+/// Ciphertext that may wait in memory: what a processor keeps at hand.
+const FLUSH_BYTES: usize = 512 << 10;
 
 /// The files of a collection are to be listed: they changed since they were, or never were.
 pub(crate) fn is_due(known: Option<&facts::Collection>, served: &wire::Collection) -> bool {
@@ -45,6 +46,33 @@ pub(crate) struct Lister<'a> {
     pub(crate) sink: &'a RefCell<&'a mut Journal>,
     pub(crate) collection: &'a wire::Collection,
     pub(crate) text: &'a RawValue,
+}
+
+/// An entry of a page: the fact about it, but for where its line lies, and its text as served; `None` where it is broken.
+///
+/// All is worked out while it is parsed, since that goes on beside other pages.
+struct Entry(Option<(facts::File, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&RawValue>::deserialize(deserializer)?;
+        let fact = fact_of(text.get());
+        Ok(Self(fact.map(|fact| (fact, text.to_owned()))))
+    }
+}
+
+fn fact_of(text: &str) -> Option<facts::File> {
+    if text.len() > MAX_ENTRY_BYTES {
+        return None;
+    }
+    let entry: wire::FileEntry<wire::Text<'_>> = serde_json::from_str(text).ok()?;
+    Some(match entry.is_removed() {
+        true => facts::File {
+            updated: entry.updation_time,
+            ..gone(entry.collection_id, entry.id)
+        },
+        false => facts::File::listed(&entry, entry_digest(text)),
+    })
 }
 
 /// What the entries seen so far say about the files of a collection.
@@ -84,9 +112,13 @@ impl Lister<'_> {
             }
         }
         let problem = seen.broken.then(|| problems::bad_entry(Some(id), None));
+        let collection = self.fact(manner, &seen);
+        let mut files: Vec<_> = seen.files.into_values().flatten().collect();
+        // Those of all collections are held until the last is listed.
+        files.shrink_to_fit();
         Ok(Listed {
-            collection: self.fact(manner, &seen),
-            files: seen.files.into_values().flatten().collect(),
+            collection,
+            files,
             problem,
             failed: false,
         })
@@ -126,20 +158,16 @@ impl Lister<'_> {
     ) -> Result<(), ListingError> {
         let mut idle_pages = 0;
         loop {
-            let page = self.client.diff(self.collection.id, since).await?;
+            let page = self.client.diff::<Entry>(self.collection.id, since).await?;
             let named = seen.files.len();
-            for text in &page.diff {
-                self.take(text, manner, seen);
+            let is_empty = page.diff.is_empty();
+            for entry in page.diff {
+                self.take(entry, manner, seen)?;
             }
-            let mut sink = self.sink.borrow_mut();
-            if sink.pending_bytes() > FLUSH_BYTES {
-                sink.flush()?;
-            }
-            drop(sink);
             if !page.has_more {
                 return Ok(());
             }
-            if page.diff.is_empty() {
+            if is_empty {
                 return Err(ListingError::Cut);
             }
             idle_pages = match seen.files.len() > named {
@@ -153,37 +181,36 @@ impl Lister<'_> {
         }
     }
 
-    fn take(&self, text: &RawValue, manner: Manner<'_>, seen: &mut Seen) {
+    fn take(&self, entry: Entry, manner: Manner<'_>, seen: &mut Seen) -> Result<(), JournalError> {
         let id = self.collection.id;
-        let entry = match serde_json::from_str::<wire::FileEntry>(text.get()) {
-            Ok(entry) if entry.collection_id == id && text.get().len() <= MAX_ENTRY_BYTES => entry,
-            _ => {
-                seen.broken = true;
-                return;
-            }
+        let Some((fact, text)) = entry.0.filter(|(fact, _)| fact.collection == id) else {
+            seen.broken = true;
+            return Ok(());
         };
-        seen.newest = seen.newest.max(entry.updation_time);
-        let known = self.before.files.get(&(id, entry.id));
-        let fact = if entry.is_removed() {
-            known.map(|_| gone(id, entry.id))
+        seen.newest = seen.newest.max(fact.updated);
+        let file = fact.id;
+        let known = self.before.files.get(&(id, file));
+        let news = if fact.gone {
+            known.map(|_| gone(id, file))
+        } else if known.is_some_and(|known| {
+            known.digest == fact.digest && manner.kept.holds(known.at, known.len, manner.full)
+        }) {
+            None
         } else {
-            let digest = digest_of(text);
-            let is_same = known.is_some_and(|known| {
-                known.digest == digest && manner.kept.holds(known.at, known.len, manner.full)
-            });
-            (!is_same).then(|| self.file(&entry, text, digest))
+            Some(self.kept(fact, &text)?)
         };
-        seen.files.insert(entry.id, fact);
+        seen.files.insert(file, news);
+        Ok(())
     }
 
-    fn file(&self, entry: &wire::FileEntry, text: &RawValue, digest: String) -> facts::File {
+    /// The fact about an entry, with where it is written.
+    fn kept(&self, fact: facts::File, text: &RawValue) -> Result<facts::File, JournalError> {
         let mut sink = self.sink.borrow_mut();
-        let (at, len) = ciphertext::append(&mut sink, self.collection.id, Some(entry.id), text);
-        facts::File {
-            at,
-            len,
-            ..facts::File::listed(entry, digest)
+        let (at, len) = ciphertext::append(&mut sink, fact.collection, Some(fact.id), text);
+        if sink.pending_bytes() > FLUSH_BYTES {
+            sink.flush()?;
         }
+        Ok(facts::File { at, len, ..fact })
     }
 
     /// The fact about the collection, where it differs from the last.
@@ -235,12 +262,5 @@ fn gone(collection: i64, id: i64) -> facts::File {
         id,
         gone: true,
         ..facts::File::default()
-    }
-}
-
-fn digest_of(text: &RawValue) -> String {
-    match serde_json::from_str(text.get()) {
-        Ok(members) => entry_digest(members),
-        Err(_) => short_digest(text.get().as_bytes()),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use ente_common::api::{ApiError, Client, ErrorKind};
+use serde::de::IgnoredAny;
 
 use crate::listing::{ListingError, ends_the_run};
 
@@ -16,7 +17,7 @@ pub(crate) async fn collection_is_gone(
     client: &Client,
     collection: i64,
 ) -> Result<bool, ListingError> {
-    match client.diff(collection, i64::MAX).await {
+    match client.diff::<IgnoredAny>(collection, i64::MAX).await {
         Err(error) if error.kind == ErrorKind::NotFound => Ok(true),
         Err(error) if ends_the_run(&error) => Err(error.into()),
         _ => Ok(false),

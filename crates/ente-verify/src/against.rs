@@ -84,10 +84,11 @@ fn files(record: &Record) -> Vec<File> {
         if placement["gone"] == true {
             return None;
         }
-        let entry = serde_json::from_value::<wire::FileEntry>(placement["entry"].clone());
-        Some(match (entry, placement["entry"].as_object()) {
-            (Ok(entry), Some(members)) => File::listed(&entry, entry_digest(members.clone())),
-            _ => File {
+        let text = placement["entry"].to_string();
+        let entry = serde_json::from_str::<wire::FileEntry<wire::Text<'_>>>(&text);
+        Some(match entry {
+            Ok(entry) => File::listed(&entry, entry_digest(&text)),
+            Err(_) => File {
                 collection: placement["collection"].as_i64()?,
                 id: record.int("id")?,
                 version: record.members.get("version")?.as_str()?.parse().ok(),

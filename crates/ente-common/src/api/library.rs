@@ -1,6 +1,7 @@
 //! Listing a library. Entries stay as served: they are ciphertext to whoever holds no keys, and
 //! members that this build does not know must survive.
 
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::{ApiError, Client, ErrorKind};
@@ -16,16 +17,17 @@ impl Client {
     }
 
     /// The entries of a collection that changed after `since_us` (microseconds of the Unix epoch;
-    /// 0 lists everything), each one a JSON object exactly as served.
+    /// 0 lists everything), each one read as a `T`: as a [`RawValue`] it is a JSON object exactly as
+    /// served. That goes on beside other pages.
     ///
     /// If the page has more, ask again from the highest `updationTime` seen; an empty page ends the
     /// listing whatever it says. [`NotFound`](super::ErrorKind::NotFound): the collection is
     /// deleted or no longer shared.
-    pub async fn diff(
+    pub async fn diff<T: DeserializeOwned + Send + 'static>(
         &self,
         collection: i64,
         since_us: i64,
-    ) -> Result<DiffPage<Box<RawValue>>, ApiError> {
+    ) -> Result<DiffPage<T>, ApiError> {
         let query = [
             ("collectionID", &*collection.to_string()),
             ("sinceTime", &*since_us.to_string()),
@@ -61,6 +63,8 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::value::RawValue;
+
     use crate::api::ErrorKind;
     use crate::api::test_server::{Canned, TestServer, client_of};
 
@@ -69,7 +73,8 @@ mod tests {
         let entry = r#"{"id":1, "later":{"unknown":  [1.0]}}"#;
         let page = format!(r#"{{"diff":[{entry}],"hasMore":true}}"#);
         let server = TestServer::start([Canned::new(200).body(&page)]);
-        let page = server.client_with_token().diff(7, 12).await.unwrap();
+        let client = server.client_with_token();
+        let page = client.diff::<Box<RawValue>>(7, 12).await.unwrap();
         assert_eq!(page.diff[0].get(), entry);
         assert!(page.has_more);
         let request = &server.requests()[0];

@@ -298,7 +298,7 @@ impl Client {
     }
 
     /// A GET of JSON of a library, repeated while the failure may pass.
-    async fn get<T: DeserializeOwned>(
+    async fn get<T: DeserializeOwned + Send + 'static>(
         &self,
         path: &str,
         query: &[(&str, &str)],
@@ -312,7 +312,7 @@ impl Client {
 
     /// A GET of JSON about an account. These calls are few a minute, and each try counts: a refusal for being too many
     /// is not answered by more.
-    async fn get_rationed<T: DeserializeOwned>(
+    async fn get_rationed<T: DeserializeOwned + Send + 'static>(
         &self,
         path: &str,
         query: &[(&str, &str)],
@@ -326,7 +326,7 @@ impl Client {
         .await
     }
 
-    async fn get_once<T: DeserializeOwned>(
+    async fn get_once<T: DeserializeOwned + Send + 'static>(
         &self,
         name: &str,
         path: &str,
@@ -339,7 +339,7 @@ impl Client {
     }
 
     /// A POST of JSON about an account, sent exactly once: repeating a proof or a code would spend it.
-    async fn post<T: DeserializeOwned>(
+    async fn post<T: DeserializeOwned + Send + 'static>(
         &self,
         path: &str,
         body: &impl serde::Serialize,
@@ -423,7 +423,7 @@ async fn success(response: Response, name: &str) -> Result<Response, ApiError> {
 }
 
 /// Reads a JSON body of at most `limit` bytes.
-async fn read_json<T: DeserializeOwned>(
+async fn read_json<T: DeserializeOwned + Send + 'static>(
     mut response: Response,
     name: &str,
     limit: usize,
@@ -435,7 +435,9 @@ async fn read_json<T: DeserializeOwned>(
             name,
         ));
     }
-    let mut body = Vec::new();
+    // The announced length is no promise, and absent where the body is compressed.
+    let announced = response.content_length().unwrap_or(0);
+    let mut body = Vec::with_capacity(limit.min(usize::try_from(announced).unwrap_or(0)));
     while let Some(chunk) = response
         .chunk()
         .await
@@ -446,8 +448,11 @@ async fn read_json<T: DeserializeOwned>(
         }
         body.extend_from_slice(&chunk);
     }
+    // A page of a listing takes milliseconds, in which others come in.
+    let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice(&body)).await;
     // The parser's own message may quote the body, so it is not kept.
-    serde_json::from_slice(&body)
+    parsed
+        .expect("parsing does not panic")
         .map_err(|_| ApiError::new(ErrorKind::Protocol("JSON of the expected form"), name))
 }
 

@@ -1,7 +1,7 @@
 //! `ciphertext.jsonl`: collections and files as served, encrypted; read line by line where a thin fact points.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -25,12 +25,26 @@ pub fn append(
     file: Option<i64>,
     entry: &RawValue,
 ) -> (u64, u64) {
-    let file = file.map(|id| format!("\"file\":{id},")).unwrap_or_default();
-    // JSON allows line feeds between tokens; a record of ours is one line.
-    let entry = entry.get().replace(['\n', '\r'], " ");
     journal.append_line(|line| {
-        let text = format!("{{\"collection\":{collection},{file}\"entry\":{entry}}}");
-        line.extend_from_slice(text.as_bytes());
+        let written = match file {
+            Some(file) => write!(
+                line,
+                "{{\"collection\":{collection},\"file\":{file},\"entry\":"
+            ),
+            None => write!(line, "{{\"collection\":{collection},\"entry\":"),
+        };
+        written.expect("writing to memory cannot fail");
+        let start = line.len();
+        line.extend_from_slice(entry.get().as_bytes());
+        // JSON allows line feeds between tokens; a record of ours is one line.
+        for byte in &mut line[start..] {
+            *byte = if matches!(byte, b'\n' | b'\r') {
+                b' '
+            } else {
+                *byte
+            };
+        }
+        line.push(b'}');
     })
 }
 

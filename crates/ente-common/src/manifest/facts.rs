@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::id::Version;
+use crate::manifest::compact;
 use crate::manifest::journal::{Facts, encode_fact, parse_fact};
 use crate::manifest::rest::Rest;
 use crate::wire;
@@ -252,7 +252,7 @@ pub struct File {
 
 impl File {
     /// The fact about an entry as listed, but for where its line lies.
-    pub fn listed(entry: &wire::FileEntry, digest: String) -> Self {
+    pub fn listed(entry: &wire::FileEntry<impl AsRef<str>>, digest: String) -> Self {
         Self {
             collection: entry.collection_id,
             id: entry.id,
@@ -272,10 +272,8 @@ pub fn short_digest(bytes: &[u8]) -> String {
 }
 
 /// Digest of an entry without its time, which changes with every move to and fro.
-pub fn entry_digest(mut members: Map<String, Value>) -> String {
-    // The other members keep their order.
-    members.shift_remove("updationTime");
-    short_digest(Value::Object(members).to_string().as_bytes())
+pub fn entry_digest(entry: &str) -> String {
+    short_digest(&compact::without("updationTime", entry))
 }
 
 /// Closes a listing: the collections and files before it count from here on.

@@ -5,6 +5,7 @@
 mod account;
 pub mod adoption;
 pub mod ciphertext;
+mod compact;
 pub mod facts;
 pub mod focus;
 pub mod journal;
