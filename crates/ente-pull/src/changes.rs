@@ -11,7 +11,7 @@ use crate::listing::Listing;
 const FEW_FILES: usize = 100;
 
 /// One of the words of the member `change` in a `file` record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     New,
     Content,
@@ -19,6 +19,15 @@ pub(crate) enum Kind {
     Placement,
     Removed,
 }
+
+/// All, in order.
+const KINDS: [Kind; 5] = [
+    Kind::New,
+    Kind::Content,
+    Kind::Metadata,
+    Kind::Placement,
+    Kind::Removed,
+];
 
 impl Kind {
     pub(crate) fn as_str(self) -> &'static str {
@@ -33,35 +42,49 @@ impl Kind {
 }
 
 /// What happened to one file.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Change {
-    /// In order, each once.
-    pub(crate) kinds: Vec<Kind>,
-    /// Collections that it left.
-    pub(crate) left: Vec<i64>,
-    /// Its user ID, for a record of a file that is nowhere any more.
-    pub(crate) owner: i64,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kinds(u8);
+
+impl Kinds {
+    fn add(&mut self, kind: Kind) {
+        self.0 |= 1 << kind as u8;
+    }
+
+    /// Each once, in order.
+    pub(crate) fn iter(self) -> impl Iterator<Item = Kind> {
+        let has = move |kind: &Kind| self.0 & 1 << *kind as u8 != 0;
+        KINDS.into_iter().filter(has)
+    }
 }
 
-impl Change {
-    fn add(&mut self, kind: Kind) {
-        if let Err(at) = self.kinds.binary_search(&kind) {
-            self.kinds.insert(at, kind);
-        }
+impl From<Kind> for Kinds {
+    fn from(kind: Kind) -> Self {
+        Self(1 << kind as u8)
     }
+}
+
+/// Where a file was and is no longer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Left {
+    /// The collections.
+    pub(crate) collections: Vec<i64>,
+    /// Its user ID, for a record of a file that is nowhere any more.
+    pub(crate) owner: i64,
 }
 
 /// What a listing changes, compared with the one before.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Changes {
     /// By file ID.
-    pub(crate) files: BTreeMap<i64, Change>,
+    pub(crate) files: BTreeMap<i64, Kinds>,
+    /// Those that left some collection, by file ID.
+    pub(crate) left: BTreeMap<i64, Left>,
     /// Files that were somewhere and are nowhere now.
     pub(crate) gone: usize,
     /// Files that were somewhere.
     pub(crate) known: usize,
     /// Files that are somewhere now.
-    pub(crate) left: usize,
+    pub(crate) remaining: usize,
 }
 
 impl Changes {
@@ -85,26 +108,26 @@ impl Changes {
                 *placements.entry(file.id).or_default() -= 1;
             }
         }
-        for file in &listing.files {
+        for file in listing.files() {
             let old = before.files.get(&(file.collection, file.id));
             match old {
                 Some(old) if file.gone => {
                     changes.leave(old);
                     *placements.entry(file.id).or_default() -= 1;
                 }
-                Some(old) => changes.add(file, kind_of_edit(old, file)),
+                Some(old) => changes.add(file.id, kind_of_edit(old, file)),
                 None if file.gone => {}
                 None => {
                     *placements.entry(file.id).or_default() += 1;
                     let is_known = known.contains(&file.id);
-                    changes.add(file, if is_known { Kind::Placement } else { Kind::New });
+                    changes.add(file.id, if is_known { Kind::Placement } else { Kind::New });
                 }
             }
         }
-        changes.left = placements.values().filter(|count| **count > 0).count();
-        for (id, change) in &mut changes.files {
+        changes.remaining = placements.values().filter(|count| **count > 0).count();
+        for (id, kinds) in &mut changes.files {
             if placements.get(id).is_none_or(|count| *count <= 0) {
-                change.kinds = vec![Kind::Removed];
+                *kinds = Kind::Removed.into();
                 changes.gone += 1;
             }
         }
@@ -113,23 +136,22 @@ impl Changes {
 
     /// The files that were somewhere and are nowhere now, each with its owner.
     pub(crate) fn gone_files(&self) -> Vec<(i64, i64)> {
-        let files = self.files.iter();
-        files
-            .filter(|(_, change)| change.kinds == [Kind::Removed])
-            .map(|(id, change)| (*id, change.owner))
+        let removed = Kind::Removed.into();
+        let left = self.left.iter();
+        left.filter(|(id, _)| self.files.get(id) == Some(&removed))
+            .map(|(id, left)| (*id, left.owner))
             .collect()
     }
 
-    fn add(&mut self, file: &facts::File, kind: Kind) {
-        let change = self.files.entry(file.id).or_default();
-        change.owner = file.owner;
-        change.add(kind);
+    fn add(&mut self, id: i64, kind: Kind) {
+        self.files.entry(id).or_default().add(kind);
     }
 
     fn leave(&mut self, file: &facts::File) {
-        self.add(file, Kind::Placement);
-        let change = self.files.entry(file.id).or_default();
-        change.left.push(file.collection);
+        self.add(file.id, Kind::Placement);
+        let left = self.left.entry(file.id).or_default();
+        left.collections.push(file.collection);
+        left.owner = file.owner;
     }
 
     /// So many files are gone that the listing itself is suspect: more than `allowed`, where that is given; else more than both 100 and a
@@ -137,7 +159,7 @@ impl Changes {
     pub(crate) fn are_suspect(&self, is_blank: bool, allowed: Option<usize>) -> bool {
         match allowed {
             Some(allowed) => self.gone > allowed,
-            None if is_blank || self.left == 0 => self.gone > 0,
+            None if is_blank || self.remaining == 0 => self.gone > 0,
             None => self.gone > FEW_FILES && self.gone * 5 > self.known,
         }
     }
@@ -194,15 +216,16 @@ mod tests {
         });
         let listing = Listing {
             collections: collections.collect(),
-            files,
+            albums: vec![files],
             ..Listing::default()
         };
         let changes = Changes::of(&before(), &listing);
-        let files = changes.files.into_iter();
+        let left = |id| changes.left.get(id).map(|left| left.collections.clone());
+        let files = changes.files.iter();
         files
-            .map(|(id, change)| {
-                let words: Vec<_> = change.kinds.iter().map(|kind| kind.as_str()).collect();
-                (id, words.join(" "), change.left)
+            .map(|(id, kinds)| {
+                let words: Vec<_> = kinds.iter().map(Kind::as_str).collect();
+                (*id, words.join(" "), left(id).unwrap_or_default())
             })
             .collect()
     }
@@ -244,6 +267,21 @@ mod tests {
     }
 
     #[test]
+    fn gone_files_have_their_last_owner() {
+        let mut state = before();
+        for (key, file) in &mut state.files {
+            file.owner = 100 + key.1;
+        }
+        let listing = Listing {
+            albums: vec![vec![gone(10, 1), gone(10, 2)], vec![gone(11, 3)]],
+            ..Listing::default()
+        };
+        let changes = Changes::of(&state, &listing);
+        assert_eq!(changes.gone_files(), [(2, 102), (3, 103)]);
+        assert_eq!((changes.gone, changes.remaining), (2, 1));
+    }
+
+    #[test]
     fn too_many_removals_are_suspect() {
         for (gone, known, empty, allowed, suspect) in [
             (0, 10_000, false, None, false),
@@ -265,7 +303,7 @@ mod tests {
             let changes = Changes {
                 gone,
                 known,
-                left: known - gone,
+                remaining: known - gone,
                 ..Changes::default()
             };
             assert_eq!(

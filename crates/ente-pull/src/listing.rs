@@ -32,8 +32,8 @@ pub(crate) const MAX_ENTRY_BYTES: usize = 256 << 10;
 pub(crate) struct Listing {
     /// New, changed and gone collections.
     pub(crate) collections: Vec<facts::Collection>,
-    /// New, changed and gone files. Those of a collection that is gone are not named.
-    pub(crate) files: Vec<facts::File>,
+    /// New, changed and gone files, those of each collection together, until they count. Those of a collection that is gone are not named.
+    pub(crate) albums: Vec<Vec<facts::File>>,
     /// What could not be listed; its old state stays.
     pub(crate) problems: Vec<Problem>,
     /// The server named no collection at all.
@@ -77,13 +77,25 @@ pub(crate) fn ends_the_run(error: &ApiError) -> bool {
 impl Listing {
     /// Nothing is new, changed or gone.
     pub(crate) fn changes_nothing(&self) -> bool {
-        self.collections.is_empty() && self.files.is_empty()
+        self.collections.is_empty() && self.files().next().is_none()
+    }
+
+    /// New, changed and gone files.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &facts::File> {
+        self.albums.iter().flatten()
     }
 
     /// The facts in the order in which they are appended.
     pub(crate) fn facts(&self) -> impl Iterator<Item = PullFact> + '_ {
         let collections = self.collections.iter().cloned().map(PullFact::Collection);
-        collections.chain(self.files.iter().cloned().map(PullFact::File))
+        collections.chain(self.files().cloned().map(PullFact::File))
+    }
+
+    /// The same facts; the files are not held any longer.
+    pub(crate) fn take_facts(&mut self) -> impl Iterator<Item = PullFact> + '_ {
+        let collections = self.collections.iter().cloned().map(PullFact::Collection);
+        let files = std::mem::take(&mut self.albums).into_iter().flatten();
+        collections.chain(files.map(PullFact::File))
     }
 
     /// Leaves out that these files are gone, and with `None` everything that is; lets the collections concerned be listed again by the
@@ -91,12 +103,13 @@ impl Listing {
     pub(crate) fn hold_back_removals(&mut self, before: &PullState, files: Option<&BTreeSet<i64>>) {
         let is_held = |id| files.is_none_or(|files| files.contains(&id));
         let concerned: BTreeSet<i64> = self
-            .files
-            .iter()
+            .files()
             .filter(|file| file.gone && is_held(file.id))
             .map(|file| file.collection)
             .collect();
-        self.files.retain(|file| !(file.gone && is_held(file.id)));
+        for files in &mut self.albums {
+            files.retain(|file| !(file.gone && is_held(file.id)));
+        }
         self.collections.retain(|collection| {
             let mut lost = before.files_in(collection.id);
             !collection.gone || files.is_some() && !lost.any(|file| is_held(file.id))
@@ -184,7 +197,7 @@ pub(crate) async fn list(
     }
     let suspects = suspects(before);
     let sink = RefCell::new(journal);
-    let listed: Vec<_> = stream::iter(&live)
+    let mut listed = stream::iter(&live)
         .map(|(collection, text)| {
             let lister = Lister {
                 client,
@@ -196,15 +209,14 @@ pub(crate) async fn list(
             let full = full || suspects.contains(&collection.id);
             async move { lister.run(Manner { full, ..manner }).await }
         })
-        .buffered(PARALLEL)
-        .try_collect()
-        .await?;
-    for one in listed {
+        .buffered(PARALLEL);
+    while let Some(one) = listed.try_next().await? {
         listing.collections.extend(one.collection);
-        listing.files.extend(one.files);
+        listing.albums.push(one.files);
         listing.problems.extend(one.problem);
         listing.is_partial |= one.failed;
     }
+    drop(listed);
     sink.borrow_mut().flush()?;
     Ok(listing)
 }

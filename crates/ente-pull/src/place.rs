@@ -230,14 +230,14 @@ impl Place {
         let Some(part) = &mut self.part else {
             return Ok(());
         };
-        let is_gone = listing.collections.iter().any(|one| one.gone)
-            || listing.files.iter().any(|file| file.gone);
+        let is_gone =
+            listing.collections.iter().any(|one| one.gone) || listing.files().any(|file| file.gone);
         if is_gone {
             // Whether that can be believed depends on how many are left.
             return self.load_all();
         }
         let focus = &mut part.news.focus;
-        let ids = listing.files.iter().map(|file| file.id);
+        let ids = listing.files().map(|file| file.id);
         let added: HashSet<i64> = ids.filter(|id| !focus.has(*id)).collect();
         added.iter().for_each(|id| focus.file(*id));
         match part.rows.iter().any(|(_, file)| added.contains(file)) {
@@ -342,11 +342,11 @@ impl Place {
         Ok((Changes::of(before, listing), true))
     }
 
-    /// Lets the listing count, on disk before anything rests on it.
+    /// Lets the listing count, on disk before anything rests on it; its files are in the state then, and no longer in it.
     pub(crate) fn close_listing(
         &mut self,
         task: &Task<'_>,
-        listing: &Listing,
+        listing: &mut Listing,
         is_full: bool,
         now: i64,
         ciphertext: &mut Journal,
@@ -354,22 +354,20 @@ impl Place {
         if listing.changes_nothing() && !is_full {
             return Ok(());
         }
-        let close = PullFact::Listing(facts::Listing {
+        let close = facts::Listing {
             run: task.run.to_owned(),
             when: now,
             full: is_full,
             void: false,
-        });
-        let facts = listing.facts().chain([close]);
-        match &mut self.store {
-            None => facts.for_each(|fact| self.state.pull.apply(fact)),
-            Some(store) => {
-                // The index must not outlive what it points to.
-                ciphertext.sync()?;
-                facts.for_each(|fact| store.note(&mut self.state, fact));
-                store.sync()?;
-            }
+        };
+        if let Some(store) = &mut self.store {
+            // The index must not outlive what it points to.
+            ciphertext.sync()?;
+            store.append_all(listing.facts())?;
+            store.append_all([PullFact::Listing(close.clone())])?;
+            store.sync()?;
         }
+        self.state.pull.take_listing(listing.take_facts(), close);
         Ok(())
     }
 

@@ -113,19 +113,13 @@ impl Plan {
 
 /// Groups placements by file.
 fn targets(state: &State, selection: Option<&Selection<'_>>) -> BTreeMap<i64, Target> {
+    let is_chosen = |file: &File| {
+        selection.is_none_or(|selection| selection.covers(file) || follows(state, file))
+    };
     let mut targets: BTreeMap<i64, Target> = BTreeMap::new();
-    for file in state.pull.files.values() {
+    for file in state.pull.files.values().filter(|file| is_chosen(file)) {
         let target = targets.entry(file.id).or_default();
-        // The server holds one version only; where placements were listed at different moments, the youngest knows it.
-        if target.version.is_none() || file.updated > target.updated {
-            target.version = file.version;
-            target.size = file.size;
-            target.updated = file.updated;
-            target.owner = file.owner;
-        }
-        if selection.is_none_or(|selection| selection.covers(file) || follows(state, file)) {
-            target.collections.push(file.collection);
-        }
+        target.collections.push(file.collection);
     }
     if selection.is_some() {
         // What was exported before goes on following the account, whatever this run is about.
@@ -134,7 +128,18 @@ fn targets(state: &State, selection: Option<&Selection<'_>>) -> BTreeMap<i64, Ta
                 targets.entry(*id).or_default().left.push(*collection);
             }
         }
-        targets.retain(|_, target| !target.collections.is_empty() || !target.left.is_empty());
+    }
+    for file in state.pull.files.values() {
+        let Some(target) = targets.get_mut(&file.id) else {
+            continue;
+        };
+        // The server holds one version only; where placements were listed at different moments, the youngest knows it.
+        if target.version.is_none() || file.updated > target.updated {
+            target.version = file.version;
+            target.size = file.size;
+            target.updated = file.updated;
+            target.owner = file.owner;
+        }
     }
     targets
 }

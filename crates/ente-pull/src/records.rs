@@ -86,7 +86,7 @@ impl Entries {
         if self.scratch.is_some() {
             let collections = listing.collections.iter();
             self.collections.extend(collections.map(|one| one.id));
-            let files = listing.files.iter();
+            let files = listing.files();
             self.files
                 .extend(files.map(|file| (file.collection, file.id)));
         }

@@ -13,7 +13,7 @@ use ente_common::manifest::{ContentKey, Rest, facts};
 use ente_common::record::{Begin, Expect, Scope, path_to_value};
 use ente_common::ui::Progress;
 
-use crate::changes::{Change, Changes};
+use crate::changes::{Changes, Kind, Kinds};
 use crate::download::Downloader;
 use crate::fetch::{self, Event};
 use crate::jobs::Throttle;
@@ -21,7 +21,7 @@ use crate::listing::Listing;
 use crate::place::Place;
 use crate::plan::{self, Fetch, Plan, Request, Step};
 use crate::problems::{self, STAGE};
-use crate::records::{Counts, Printer};
+use crate::records::{Counts, Entries, Printer};
 use crate::select::Selection;
 use crate::store::Outcome;
 use crate::summary;
@@ -46,7 +46,7 @@ pub(crate) async fn run(task: &Task<'_>, io: &mut Io) -> Result<Counts, Failure>
         task,
         printer: Printer {
             writer: &mut io.records,
-            entries: place.entries(&listed.listing),
+            entries: listed.entries,
             counts: Counts::default(),
             notices: Vec::new(),
             example: None,
@@ -80,7 +80,9 @@ fn holds_files(dir: &Path) -> bool {
 
 /// A listing that counts.
 struct Listed {
+    /// Without its files.
     listing: Listing,
+    entries: Entries,
     changes: Changes,
     /// The collections that were known before.
     known: HashSet<i64>,
@@ -102,11 +104,14 @@ async fn list(task: &Task<'_>, place: &mut Place, now: i64) -> Result<Listed, Fa
     place.complete(&listing)?;
     let known = place.state.pull.collections.keys().copied().collect();
     let (changes, is_held_back) = place.believe(task, &mut listing).await?;
+    let entries = place.entries(&listing);
     // What was held back must be found again by the next run.
-    place.close_listing(task, &listing, full && !is_held_back, now, &mut ciphertext)?;
+    let is_full = full && !is_held_back;
+    place.close_listing(task, &mut listing, is_full, now, &mut ciphertext)?;
     Ok(Listed {
         is_certain: listing.problems.is_empty() && !listing.is_partial && !is_held_back,
         listing,
+        entries,
         changes,
         known,
     })
@@ -259,19 +264,19 @@ impl Round<'_> {
 
     /// Prints the record of a file.
     fn file(&mut self, plan: &Plan, id: i64, object: Option<&str>) -> Result<(), Failure> {
-        let change = self.changes.files.get(&id);
         let mut target = plan.targets.get(&id).cloned().unwrap_or_default();
-        if target.collections.is_empty()
-            && let Some(change) = change
-        {
-            target.owner = change.owner;
+        let is_nowhere = target.collections.is_empty();
+        let left = self.changes.left.get(&id);
+        if let Some(left) = left.filter(|_| is_nowhere) {
+            target.owner = left.owner;
         }
-        let left = match change {
-            Some(change) if !self.task.is_narrow() => change.left.clone(),
+        let left = match left {
+            Some(left) if !self.task.is_narrow() => left.collections.clone(),
             _ => target.left.clone(),
         };
-        let words = words(change, self.task.args.list, target.collections.is_empty());
-        if target.collections.is_empty() {
+        let kinds = self.changes.files.get(&id).copied();
+        let words = words(kinds, self.task.args.list, is_nowhere);
+        if is_nowhere {
             self.printer.counts.removed += 1;
         }
         let state = &self.place.state;
@@ -459,10 +464,10 @@ pub(crate) fn begin(task: &Task<'_>, expect: Expect) -> Result<Begin, Failure> {
 }
 
 /// The words of the member `change`.
-fn words(change: Option<&Change>, is_listing: bool, is_nowhere: bool) -> Vec<&'static str> {
-    match change {
+fn words(kinds: Option<Kinds>, is_listing: bool, is_nowhere: bool) -> Vec<&'static str> {
+    match kinds {
         _ if is_listing => vec!["listed"],
-        Some(change) => change.kinds.iter().map(|kind| kind.as_str()).collect(),
+        Some(kinds) => kinds.iter().map(Kind::as_str).collect(),
         None if is_nowhere => vec!["removed"],
         None => vec!["pending"],
     }

@@ -24,6 +24,9 @@ const BATCH_TIME: Duration = Duration::from_millis(200);
 /// Files that are synced side by side: a sync mostly waits.
 const SYNC_THREADS: usize = 8;
 
+/// Facts of a listing that may wait in memory: it counts only with the last of them.
+const FLUSH_BYTES: usize = 1 << 20;
+
 /// What of a file is to be told once its batch is closed.
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -80,6 +83,20 @@ impl Store {
     pub(crate) fn note(&mut self, state: &mut State, fact: PullFact) {
         self.journal.append(&fact);
         state.pull.apply(fact);
+    }
+
+    /// Appends facts; they survive a power cut after the next [`sync`](Self::sync). The caller lets them hold.
+    pub(crate) fn append_all(
+        &mut self,
+        facts: impl IntoIterator<Item = PullFact>,
+    ) -> Result<(), Failure> {
+        for fact in facts {
+            self.journal.append(&fact);
+            if self.journal.pending_bytes() > FLUSH_BYTES {
+                self.journal.flush()?;
+            }
+        }
+        Ok(())
     }
 
     /// What was noted survives a kill.

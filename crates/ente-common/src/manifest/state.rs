@@ -84,17 +84,8 @@ impl PullState {
     pub fn apply(&mut self, fact: PullFact) {
         match fact {
             PullFact::Collection(_) | PullFact::File(_) => self.open.push(fact),
-            PullFact::Listing(listing) => {
-                let open = std::mem::take(&mut self.open);
-                if listing.void {
-                    return;
-                }
-                open.into_iter().for_each(|fact| self.close(fact));
-                if listing.full {
-                    self.full_listing_at = Some(listing.when);
-                }
-                self.listing = Some(listing);
-            }
+            PullFact::Listing(listing) if listing.void => self.open.clear(),
+            PullFact::Listing(listing) => self.take_listing([], listing),
             PullFact::Setting(setting) => {
                 self.settings.insert(setting.name, setting.value);
             }
@@ -120,6 +111,18 @@ impl PullState {
             }
             PullFact::Rest(_) => {}
         }
+    }
+
+    /// Takes in further collections and files, and that the listing is closed with them: they need not wait for that here.
+    pub fn take_listing(&mut self, facts: impl IntoIterator<Item = PullFact>, closed: Listing) {
+        let open = std::mem::take(&mut self.open);
+        open.into_iter()
+            .chain(facts)
+            .for_each(|fact| self.close(fact));
+        if closed.full {
+            self.full_listing_at = Some(closed.when);
+        }
+        self.listing = Some(closed);
     }
 
     /// A listing was begun and never closed: its writer must void it before the next.
@@ -582,6 +585,31 @@ mod tests {
         }));
         state.apply(PullFact::Listing(Listing::default()));
         assert_eq!(state.files.len(), 1, "what was voided never counts");
+    }
+
+    #[test]
+    fn a_listing_can_be_taken_in_at_once() {
+        let gone = |id| {
+            PullFact::File(File {
+                collection: 1,
+                id,
+                gone: true,
+                ..File::default()
+            })
+        };
+        let closed = Listing {
+            when: 5,
+            full: true,
+            ..Listing::default()
+        };
+        let mut state = PullState::default();
+        state.apply(file(7));
+        state.take_listing([file(8), file(9), gone(8)], closed.clone());
+        let files: Vec<i64> = state.files.keys().map(|key| key.1).collect();
+        assert_eq!(files, [7, 9], "the last fact about a thing wins");
+        assert_eq!(state.full_listing_at, Some(5));
+        assert_eq!(state.listing, Some(closed));
+        assert!(!state.has_open_listing());
     }
 
     #[test]
