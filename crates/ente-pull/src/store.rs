@@ -363,3 +363,47 @@ fn sync_all(batch: &[Whole]) -> Result<(), Failure> {
             .try_for_each(|thread| thread.join().expect("syncing does not panic"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ente_common::manifest::Account;
+    use ente_common::manifest::facts::{self, Listing};
+
+    fn files(ids: std::ops::Range<i64>) -> impl Iterator<Item = PullFact> {
+        ids.map(|id| {
+            PullFact::File(facts::File {
+                collection: 1,
+                id,
+                ..facts::File::default()
+            })
+        })
+    }
+
+    #[test]
+    fn a_listing_that_was_written_in_part_never_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let account = Account {
+            endpoint: "https://e".into(),
+            app: "photos".into(),
+            user_id: 1,
+            email: "a@b".into(),
+        };
+        let export = Export::create(dir.path(), account, serde_json::Value::Null).unwrap();
+        let load = || State::load(&export.state_dir()).unwrap();
+        let mut store = Store::open(&export, &mut State::default(), "one").unwrap();
+        store.append_all(files(0..20_000)).unwrap();
+        drop(store);
+        let mut state = load();
+        assert!(state.pull.has_open_listing(), "a part of it was written");
+        assert!(state.pull.files.is_empty());
+        let mut store = Store::open(&export, &mut state, "two").unwrap();
+        store.append_all(files(30_000..30_001)).unwrap();
+        store
+            .append_all([PullFact::Listing(Listing::default())])
+            .unwrap();
+        store.sync().unwrap();
+        let ids: Vec<i64> = load().pull.files.keys().map(|key| key.1).collect();
+        assert_eq!(ids, [30_000]);
+    }
+}
