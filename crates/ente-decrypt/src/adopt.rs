@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 
 use ente_common::digest::ContentHash;
 use ente_common::disk;
-use ente_common::encoding::array_from_base64;
 use ente_common::exit::Failure;
 use ente_common::layout::join;
 use ente_common::manifest::adoption::Adoptable;
-use ente_common::manifest::facts::{Adopted, Part, Verdict};
+use ente_common::manifest::facts::{Adopted, How, Part, Verdict};
 use ente_common::manifest::{ContentKey, Export, PlacementKey, State};
 use ente_common::model::FileType;
 
@@ -114,7 +113,7 @@ fn is_owners(library: &mut Library, state: &State, adoption: &Adoption) -> bool 
     };
     let facts = adoption.paths.iter().map(|path| {
         let adopted = state.verify.adopted.get(path)?;
-        array_from_base64(&adopted.hash).ok()
+        adopted.hash
     });
     owners_digests(&open).into_iter().map(Some).eq(facts)
 }
@@ -152,10 +151,10 @@ pub fn part_of(adopted: &Adopted) -> Part {
     Part {
         name: name.to_string_lossy().into_owned(),
         size: adopted.size,
-        blake3: adopted.blake3.clone(),
+        blake3: adopted.blake3,
         mtime: adopted.mtime,
-        hash: adopted.hash.clone(),
-        how: "adopted".into(),
+        hash: adopted.hash,
+        how: How::Adopted,
     }
 }
 
@@ -315,7 +314,7 @@ impl Tree {
     pub fn seen_at(&self, collection: i64, name: &str, part: &Part) -> Option<Adopted> {
         let folder = self.folder(collection);
         let path = Path::new(&folder).join(name);
-        let seen = self.state.is_seen(&path, part.size, &part.blake3)?;
+        let seen = self.state.is_seen(&path, part.size, part.blake3)?;
         let album = (collection, i64::MIN)..=(collection, i64::MAX);
         let mut placements = self.state.decrypt.placements.range(album);
         if placements.any(|(_, it)| it.parts.iter().any(|part| part.name == name)) {

@@ -7,15 +7,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use blake3::Hash;
 use ente_common::cli::Interrupt;
 use ente_common::crypto::stream::Decryptor;
 use ente_common::digest::ContentHash;
 use ente_common::disk;
-use ente_common::encoding::{array_from_base64, to_base64};
+use ente_common::encoding::array_from_base64;
 use ente_common::exit::chain;
 use ente_common::id::Version;
 use ente_common::manifest::PlacementKey;
-use ente_common::manifest::facts::Part;
+use ente_common::manifest::facts::{How, Part};
 use ente_common::model::{EffectiveMetadata, FileType};
 use ente_common::naming;
 use ente_common::ui::Progress;
@@ -118,8 +119,8 @@ pub enum Refusal {
         class: &'static str,
         /// What was seen.
         cause: String,
-        /// BLAKE3 of the object; empty where there is none.
-        blake3: String,
+        /// BLAKE3 of the object, if there is one.
+        blake3: Option<Hash>,
         /// Plaintext that is kept, and its extension.
         aside: Option<(PathBuf, String)>,
     },
@@ -223,7 +224,7 @@ impl Workshop {
         let mut first: Vec<(Part, PathBuf)> = Vec::new();
         for (index, (from, part)) in parts.iter().enumerate() {
             let to = self.fresh();
-            let made = links::adopt(from, &to, job.link, &part.blake3)
+            let made = links::adopt(from, &to, job.link, part.blake3)
                 .and_then(|()| links::expect_origin(&to, digests.get(index)));
             if let Err(error) = made {
                 let _ = fs::remove_file(&to);
@@ -267,7 +268,7 @@ impl Workshop {
         let mut copies = Vec::new();
         for (from, part) in parts {
             let to = self.fresh();
-            let how = match link(from, &to, mode, &part.blake3) {
+            let how = match link(from, &to, mode, part.blake3) {
                 Ok(how) => how,
                 Err(error) => {
                     let _ = fs::remove_file(&to);
@@ -287,7 +288,7 @@ impl Workshop {
                 }
             };
             let mut part = part.clone();
-            part.how = how.to_owned();
+            part.how = how;
             part.mtime = self.dated(&to, target.mtime)?;
             copies.push((part, to));
         }
@@ -397,13 +398,10 @@ impl Workshop {
         let part = Part {
             name: format!("{}{extension}", file.job.id),
             size: file.plain.size,
-            blake3: file.plain.blake3.clone(),
+            blake3: Some(file.plain.blake3),
             mtime: self.dated(&file.plain_path, file.job.targets[0].mtime)?,
-            hash: match matches {
-                Some(true) => to_base64(&file.plain.digest),
-                _ => String::new(),
-            },
-            how: "written".into(),
+            hash: (matches == Some(true)).then_some(file.plain.digest),
+            how: How::Written,
         };
         Ok((made, vec![(part, file.plain_path)]))
     }
@@ -472,14 +470,14 @@ impl Workshop {
             let part = Part {
                 name: format!("{}{}", file.job.id, half.extension),
                 size: half.size,
-                blake3: half.blake3,
+                blake3: Some(half.blake3),
                 mtime: self.dated(&half.path, file.job.targets[0].mtime)?,
                 hash: match hash {
-                    Some(ContentHash::Live { .. }) => to_base64(&half.digest),
+                    Some(ContentHash::Live { .. }) => Some(half.digest),
                     // That of the archive says nothing of a half.
-                    _ => String::new(),
+                    _ => None,
                 },
-                how: "written".into(),
+                how: How::Written,
             };
             parts.push((part, half.path));
         }
@@ -572,20 +570,14 @@ fn not_as_adopted(path: &Path, error: &io::Error) -> Refusal {
             "the adopted file `{}` cannot be used: {error}",
             path.display()
         ),
-        blake3: String::new(),
+        blake3: None,
         aside: None,
     }
 }
 
-/// BLAKE3 of an object as it lies here; empty where it cannot be read.
-fn blake3_of(path: &Path) -> String {
+/// BLAKE3 of an object as it lies here; none where it cannot be read.
+fn blake3_of(path: &Path) -> Option<Hash> {
     let mut hasher = blake3::Hasher::new();
-    let hashed = File::open(path).and_then(|file| {
-        hasher.update_reader(file)?;
-        Ok(())
-    });
-    hashed.map_or_else(
-        |_| String::new(),
-        |()| hasher.finalize().to_hex().to_string(),
-    )
+    hasher.update_reader(File::open(path).ok()?).ok()?;
+    Some(hasher.finalize())
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use ente_common::manifest::facts::{Folder, Placement};
-use ente_common::manifest::{PlacementKey, State};
+use ente_common::manifest::{Digest, PlacementKey, State};
 use ente_common::naming::{self, Kind};
 
 /// Titles that had to be read: of everything that is new or was changed since it was named.
@@ -81,9 +81,9 @@ pub struct Name {
     /// It is the stem of a live photo.
     pub live: bool,
     /// Digest of the entry that this comes from.
-    pub digest: String,
+    pub digest: Digest,
     /// Digest of the title.
-    pub title: String,
+    pub title: Digest,
     /// Capture time in microseconds.
     pub taken: Option<i64>,
     /// Modification time in microseconds.
@@ -96,8 +96,8 @@ impl Name {
         Self {
             name: placement.name.clone(),
             live: placement.live,
-            digest: placement.digest.clone(),
-            title: placement.title.clone(),
+            digest: placement.digest,
+            title: placement.title,
             taken: placement.taken,
             modified: placement.modified,
         }
@@ -167,11 +167,6 @@ impl Desired {
     }
 }
 
-/// First 16 hex digits of the BLAKE3 of a title.
-pub fn digest(title: &str) -> String {
-    blake3::hash(title.as_bytes()).to_hex()[..16].to_owned()
-}
-
 /// What kind of name a placement has.
 pub fn kind(live: bool) -> Kind {
     if live { Kind::LivePhoto } else { Kind::File }
@@ -192,8 +187,8 @@ fn folders(
         };
         let folder = Folder {
             collection: id,
-            digest: collection.digest.clone(),
-            title: digest(title),
+            digest: collection.digest,
+            title: Digest::of(title.as_bytes()),
             ..Folder::default()
         };
         match given.get(&id) {
@@ -239,11 +234,11 @@ fn names(
             live: file.live,
             // Without the digest it counts as changed again next time.
             digest: if file.doubtful {
-                String::new()
+                Digest::default()
             } else {
-                listed.digest.clone()
+                listed.digest
             },
-            title: digest(&file.title),
+            title: Digest::of(file.title.as_bytes()),
             taken: file.taken,
             modified: file.modified,
         };

@@ -8,12 +8,12 @@ use std::fs;
 use std::path::Path;
 
 use ente_common::manifest::facts::{Collection, File as Listed, Listing, Part, PullFact};
-use ente_common::manifest::{Account, Export, Journal, PlacementKey, State, private_dir};
+use ente_common::manifest::{Account, Digest, Export, Journal, PlacementKey, State, private_dir};
 use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::batch::{Batch, parked_name};
-use crate::desired::{Desired, FileTitle, Stale, Titles, digest};
+use crate::desired::{Desired, FileTitle, Stale, Titles};
 use crate::moves::Arrival;
 use crate::plan::{Siblings, Source, lacks, source, structure};
 use crate::settings::Settings;
@@ -72,7 +72,7 @@ impl World {
         for (&id, (title, files)) in library {
             pull.apply(PullFact::Collection(Collection {
                 id,
-                digest: digest(title),
+                digest: Digest::of(title.as_bytes()),
                 ..Collection::default()
             }));
             for (&file, shot) in files {
@@ -80,7 +80,7 @@ impl World {
                     collection: id,
                     id: file,
                     version: Some(version(shot.version)),
-                    digest: digest(&format!("{shot:?}")),
+                    digest: Digest::of(format!("{shot:?}").as_bytes()),
                     ..Listed::default()
                 }));
             }

@@ -4,18 +4,20 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
+use blake3::Hash;
 use ente_common::digest::ContentHasher;
+use ente_common::manifest::facts::How;
 
 use crate::settings::LinkMode;
 
-/// Makes `to` from `from` in the way that `mode` asks for; tells how it was done, as facts spell it.
+/// Makes `to` from `from` in the way that `mode` asks for; tells how it was done.
 ///
 /// # Errors
 /// When none of the ways works; a copy also when what was read has another BLAKE3 than `blake3` (`InvalidData`).
-pub fn link(from: &Path, to: &Path, mode: LinkMode, blake3: &str) -> io::Result<&'static str> {
-    let reflink = || reflink_copy::reflink(from, to).map(|()| "reflink");
-    let hard = || fs::hard_link(from, to).map(|()| "hard");
-    let copy = || copy(from, to, blake3).map(|()| "copy");
+pub fn link(from: &Path, to: &Path, mode: LinkMode, blake3: Option<Hash>) -> io::Result<How> {
+    let reflink = || reflink_copy::reflink(from, to).map(|()| How::Reflink);
+    let hard = || fs::hard_link(from, to).map(|()| How::Hard);
+    let copy = || copy(from, to, blake3).map(|()| How::Copy);
     match mode {
         LinkMode::Auto => reflink().or_else(|_| hard()).or_else(|_| copy()),
         LinkMode::Reflink => reflink(),
@@ -28,7 +30,7 @@ pub fn link(from: &Path, to: &Path, mode: LinkMode, blake3: &str) -> io::Result<
 ///
 /// # Errors
 /// When neither way works; when what was made has another BLAKE3 than `blake3` (`InvalidData`).
-pub fn adopt(from: &Path, to: &Path, mode: LinkMode, blake3: &str) -> io::Result<()> {
+pub fn adopt(from: &Path, to: &Path, mode: LinkMode, blake3: Option<Hash>) -> io::Result<()> {
     if mode == LinkMode::Copy || reflink_copy::reflink(from, to).is_err() {
         return copy(from, to, blake3);
     }
@@ -58,7 +60,7 @@ pub fn expect_origin(path: &Path, digest: Option<&[u8; 64]>) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
-fn copy(from: &Path, to: &Path, blake3: &str) -> io::Result<()> {
+fn copy(from: &Path, to: &Path, blake3: Option<Hash>) -> io::Result<()> {
     let mut from = File::open(from)?;
     let mut to = File::create_new(to)?;
     let mut hasher = blake3::Hasher::new();
@@ -75,8 +77,8 @@ fn copy(from: &Path, to: &Path, blake3: &str) -> io::Result<()> {
     expect(&hasher, blake3)
 }
 
-fn expect(hasher: &blake3::Hasher, blake3: &str) -> io::Result<()> {
-    if hasher.finalize().to_hex().as_str() != blake3 {
+fn expect(hasher: &blake3::Hasher, blake3: Option<Hash>) -> io::Result<()> {
+    if Some(hasher.finalize()) != blake3 {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "the file is not what was written there",
@@ -94,19 +96,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let from = dir.path().join("a");
         fs::write(&from, "content").unwrap();
-        let blake3 = blake3::hash(b"content").to_hex();
+        let blake3 = Some(blake3::hash(b"content"));
         for mode in [LinkMode::Auto, LinkMode::Hard, LinkMode::Copy] {
             let to = dir.path().join(format!("{mode:?}"));
-            let how = link(&from, &to, mode, &blake3).unwrap();
-            assert!(matches!(how, "reflink" | "hard" | "copy"));
+            let how = link(&from, &to, mode, blake3).unwrap();
+            assert!(how.is_linked());
             assert_eq!(fs::read(&to).unwrap(), b"content");
             assert!(
-                link(&from, &to, mode, &blake3).is_err(),
+                link(&from, &to, mode, blake3).is_err(),
                 "nothing is overwritten"
             );
         }
-        let rotten = blake3::hash(b"other").to_hex();
-        let error = copy(&from, &dir.path().join("c"), &rotten).unwrap_err();
+        let rotten = Some(blake3::hash(b"other"));
+        let error = copy(&from, &dir.path().join("c"), rotten).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 }

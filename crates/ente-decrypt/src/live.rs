@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use blake3::Hash;
 use ente_common::digest::ContentHasher;
 use ente_common::naming;
 use zip::ZipArchive;
@@ -39,7 +40,7 @@ pub struct Half {
     /// Its size in bytes.
     pub size: u64,
     /// BLAKE3 of it.
-    pub blake3: String,
+    pub blake3: Hash,
     /// BLAKE2b-512 of it.
     pub digest: [u8; 64],
 }
@@ -233,7 +234,7 @@ fn take_out(
         path: path.to_owned(),
         extension,
         size,
-        blake3: blake3.finalize().to_hex().to_string(),
+        blake3: blake3.finalize(),
         digest: digest.finish(),
     })
 }

@@ -4,9 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use blake3::Hash;
 use ente_common::disk;
 use ente_common::id::Version;
-use ente_common::manifest::facts::{DecryptFact, Part, Placement, Trash};
+use ente_common::manifest::facts::{DecryptFact, How, Part, Placement, Trash};
 use ente_common::manifest::{PartKey, PlacementKey};
 use ente_common::naming;
 use ente_common::record::Problem;
@@ -57,7 +58,7 @@ impl Tree {
         if fact.second
             && let Some(second) = naming::second_sidecar_name(name)
             && let Some(second) = self.sidecar(folder, &second)
-            && is_unchanged(&second, &fact.blake3)?
+            && is_unchanged(&second, fact.blake3)?
         {
             // What is left behind by a failure here is found by `ente-verify`.
             let _ = fs::remove_file(second);
@@ -80,7 +81,7 @@ impl Tree {
     /// When it cannot be read.
     pub fn is_sidecar_unchanged(&self, key: PartKey, path: &Path) -> io::Result<bool> {
         let fact = self.state.meta.sidecars.get(&key);
-        fact.map_or(Ok(false), |fact| is_unchanged(path, &fact.blake3))
+        fact.map_or(Ok(false), |fact| is_unchanged(path, fact.blake3))
     }
 
     /// Sends a part out of the tree: to the trash, or away for good where that is wanted. Its sidecar goes along unless it stays for a
@@ -163,8 +164,8 @@ impl Tree {
             of: placement.parts.len(),
             version: placement.version,
             size: part.size,
-            blake3: part.blake3.clone(),
-            hash: part.hash.clone(),
+            blake3: part.blake3,
+            hash: part.hash,
             mtime: part.mtime,
             reason: reason.to_owned(),
             gone: false,
@@ -256,7 +257,7 @@ impl Tree {
                         part.mtime = batch
                             .date(&to, seen.mtime, part.mtime)
                             .unwrap_or(seen.mtime);
-                        part.how = "adopted".into();
+                        part.how = How::Adopted;
                         batch.drop_parked(at.clone());
                     }
                     None => batch.carry(at.clone(), to),
@@ -327,12 +328,12 @@ impl Tree {
     }
 }
 
-fn is_unchanged(path: &Path, blake3: &str) -> io::Result<bool> {
+fn is_unchanged(path: &Path, blake3: Option<Hash>) -> io::Result<bool> {
     // Sidecars are small; anything else is not one of ours.
     const MAX_SIDECAR_BYTES: u64 = 1 << 20;
     match file_at(path)? {
         Some(metadata) if metadata.is_file() && metadata.len() <= MAX_SIDECAR_BYTES => {
-            Ok(blake3::hash(&fs::read(path)?).to_hex().as_str() == blake3)
+            Ok(Some(blake3::hash(&fs::read(path)?)) == blake3)
         }
         _ => Ok(false),
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::layout;
-use ente_common::manifest::facts::{Aside, DecryptFact, Dropped, Part, Placement, Verdict};
+use ente_common::manifest::facts::{Aside, DecryptFact, Dropped, How, Part, Placement, Verdict};
 use ente_common::manifest::{ContentKey, PlacementKey, private_dir};
 use ente_common::record::Problem;
 
@@ -150,8 +150,8 @@ impl Tree {
             })?;
             parts.push((part.clone(), parked));
         }
-        let is = |how: &str| copies.iter().any(|(part, _)| part.how == how);
-        let linked = !is("written");
+        let is = |how: How| copies.iter().any(|(part, _)| part.how == how);
+        let linked = !is(How::Written);
         let arrival = Arrival {
             key,
             version: Some(done.version),
@@ -160,7 +160,7 @@ impl Tree {
             sidecars: Vec::new(),
             did: match (is_same || old.parts.is_empty(), linked) {
                 (false, _) => Did::Replaced,
-                (true, _) if is("adopted") => Did::Adopted,
+                (true, _) if is(How::Adopted) => Did::Adopted,
                 (true, true) => Did::Linked,
                 (true, false) => Did::Written,
             },

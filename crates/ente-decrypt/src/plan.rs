@@ -503,9 +503,7 @@ pub fn relinks(
     }
     let is_other = |key: &PlacementKey| {
         let parts = &state.decrypt.placements[key].parts;
-        let is_other = |part: &Part| {
-            matches!(part.how.as_str(), "reflink" | "hard" | "copy") && part.how != mode.as_str()
-        };
+        let is_other = |part: &Part| part.how.is_linked() && Some(part.how) != mode.how();
         parts.iter().any(is_other)
     };
     // Of other files, not all placements are known.
@@ -573,7 +571,7 @@ pub fn source(state: &State, content: ContentKey, siblings: &[i64]) -> Source {
 #[cfg(test)]
 mod tests {
     use ente_common::manifest::facts::{
-        DecryptFact, Finding, Object, PullFact, Trash, Verdict, VerifyFact,
+        DecryptFact, Finding, How, Object, PullFact, Trash, Verdict, VerifyFact,
     };
 
     use super::*;
@@ -875,13 +873,13 @@ mod tests {
     fn links_of_another_kind_are_made_anew() {
         let listed = [a(&[X]), b(&[X]), Album::new(3, "C", "C", &[X, X1])];
         let mut state = state(&listed, &listed);
-        let mut how = |collection, how: &str| {
+        let mut how = |collection, how: How| {
             let placement = state.decrypt.placements.get_mut(&(collection, 7));
-            placement.unwrap().parts[0].how = how.into();
+            placement.unwrap().parts[0].how = how;
         };
-        how(1, "hard");
-        how(2, "written");
-        how(3, "copy");
+        how(1, How::Hard);
+        how(2, How::Written);
+        how(3, How::Copy);
         let siblings = Siblings::new(&state);
         let rows = [
             (LinkMode::Auto, vec![]),

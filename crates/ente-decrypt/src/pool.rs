@@ -333,7 +333,7 @@ impl Run<'_> {
                             .map_or(0, |object| object.fetch),
                         class: (*class).to_owned(),
                         cause: cause.clone(),
-                        blake3: blake3.clone(),
+                        blake3: *blake3,
                         gone: false,
                     };
                     self.pool.told.insert(content);

@@ -59,10 +59,7 @@ fn parts(state: &State, key: PlacementKey, placement: Option<&Placement>) -> Vec
     parts
         .iter()
         .enumerate()
-        .filter_map(|(index, part)| {
-            let path = state.decrypt.path(key, index)?;
-            Some(json!({"path": path, "size": part.size, "blake3": part.blake3}))
-        })
+        .filter_map(|(index, part)| Some(part.at(&state.decrypt.path(key, index)?)))
         .collect()
 }
 

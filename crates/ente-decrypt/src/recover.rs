@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use blake3::Hash;
 use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::id::Version;
@@ -194,7 +195,7 @@ impl Tree {
         let recorded = self.placement(part.key);
         if self
             .recorded(part.key, part)
-            .is_some_and(|part| part.blake3 == blake3)
+            .is_some_and(|part| part.blake3 == Some(blake3))
             && self.looked_at(&recorded)?.get(part.index) == Some(&Look::Ours)
         {
             // It was to be shared in another way, and is.
@@ -208,7 +209,7 @@ impl Tree {
         parts.push(Part {
             name,
             size: metadata.len(),
-            blake3,
+            blake3: Some(blake3),
             mtime: disk::mtime_us(&metadata),
             ..Part::default()
         });
@@ -234,7 +235,7 @@ impl Tree {
             return Ok(None);
         };
         let (_, blake3) = measure(parked).map_err(|error| cannot(parked, &error))?;
-        Ok((blake3 != trash.blake3).then(|| self.trash(&trash.path)))
+        Ok((Some(blake3) != trash.blake3).then(|| self.trash(&trash.path)))
     }
 
     /// What is recorded of a part in this placement, if it has this content there.
@@ -313,12 +314,12 @@ fn stranded(parked: &Path) -> Problem {
     }
 }
 
-fn measure(path: &Path) -> io::Result<(fs::Metadata, String)> {
+fn measure(path: &Path) -> io::Result<(fs::Metadata, Hash)> {
     let file = fs::File::open(path)?;
     let metadata = file.metadata()?;
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(file)?;
-    Ok((metadata, hasher.finalize().to_hex().to_string()))
+    Ok((metadata, hasher.finalize()))
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 use ente_common::manifest::State;
-use ente_common::manifest::facts::{DecryptFact, Setting};
+use ente_common::manifest::facts::{DecryptFact, How, Setting};
 use ente_common::naming::MAX_NAME_BYTES;
 
 /// Which time an exported file bears.
@@ -47,6 +47,16 @@ pub enum LinkMode {
 }
 
 impl LinkMode {
+    /// What is made so; `None` where any will do.
+    pub fn how(self) -> Option<How> {
+        match self {
+            Self::Auto => None,
+            Self::Reflink => Some(How::Reflink),
+            Self::Hard => Some(How::Hard),
+            Self::Copy => Some(How::Copy),
+        }
+    }
+
     /// As facts spell it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ente_common::disk;
 use ente_common::exit::Failure;
-use ente_common::manifest::facts::{DecryptFact, Folder, Part, Placement, Trash};
+use ente_common::manifest::facts::{DecryptFact, Folder, How, Part, Placement, Trash};
 use ente_common::manifest::{PartKey, PlacementKey};
 use ente_common::record::Problem;
 
@@ -268,10 +268,10 @@ impl Tree {
         let part = |trash: &Trash| Part {
             name: trash.path.rsplit('/').next().unwrap_or_default().to_owned(),
             size: trash.size,
-            blake3: trash.blake3.clone(),
+            blake3: trash.blake3,
             mtime: trash.mtime,
-            hash: trash.hash.clone(),
-            how: "restored".into(),
+            hash: trash.hash,
+            how: How::Restored,
         };
         let gone = |trash: &Trash| {
             DecryptFact::Trash(Trash {

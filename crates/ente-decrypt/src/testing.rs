@@ -1,12 +1,10 @@
 //! Small states for the tests of the pure modules.
 
 use ente_common::id::Version;
-use ente_common::manifest::State;
 use ente_common::manifest::facts::{
     Collection, DecryptFact, File as Listed, Folder, Listing, Part, Placement, PullFact,
 };
-
-use crate::desired::digest;
+use ente_common::manifest::{Digest, State};
 
 /// An album: its title as listed, the folder name that it was given.
 #[derive(Clone, Copy, Debug)]
@@ -80,8 +78,8 @@ pub(crate) fn state(given: &[Album], listed: &[Album]) -> State {
         state.decrypt.apply(DecryptFact::Folder(Folder {
             collection: album.id,
             name: album.name.into(),
-            digest: digest(album.title),
-            title: digest(album.title),
+            digest: Digest::of(album.title.as_bytes()),
+            title: Digest::of(album.title.as_bytes()),
             gone: false,
         }));
         for file in album.files {
@@ -93,7 +91,7 @@ pub(crate) fn state(given: &[Album], listed: &[Album]) -> State {
     for album in listed {
         state.pull.apply(PullFact::Collection(Collection {
             id: album.id,
-            digest: digest(album.title),
+            digest: Digest::of(album.title.as_bytes()),
             ..Collection::default()
         }));
         for file in album.files {
@@ -101,7 +99,7 @@ pub(crate) fn state(given: &[Album], listed: &[Album]) -> State {
                 collection: album.id,
                 id: file.id,
                 version: Some(version(file.version)),
-                digest: digest(file.title),
+                digest: Digest::of(file.title.as_bytes()),
                 ..Listed::default()
             }));
         }
@@ -130,8 +128,8 @@ fn placement(collection: i64, file: &File) -> Placement {
         file: file.id,
         name: file.name.into(),
         live: file.live,
-        digest: digest(file.title),
-        title: digest(file.title),
+        digest: Digest::of(file.title.as_bytes()),
+        title: Digest::of(file.title.as_bytes()),
         version: (!parts.is_empty()).then(|| version(file.version)),
         n: u32::from(!parts.is_empty()),
         parts,

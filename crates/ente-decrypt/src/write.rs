@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 
+use blake3::Hash;
 use crossbeam_channel::bounded;
 use ente_common::crypto::stream::{Decryptor, ENCRYPTED_CHUNK, StreamError, read_chunk};
 use ente_common::digest::ContentHasher;
@@ -21,7 +22,7 @@ pub struct Plain {
     /// Plain bytes.
     pub size: u64,
     /// BLAKE3 of them.
-    pub blake3: String,
+    pub blake3: Hash,
     /// BLAKE2b-512 of them, as in the owner's content hash.
     pub digest: [u8; 64],
     /// The last chunk is marked as the last. Without it all that is there is authentic, but the end may be missing.
@@ -68,7 +69,7 @@ pub fn decrypt(
     };
     Ok(Plain {
         size,
-        blake3: sums.blake3.finalize().to_hex().to_string(),
+        blake3: sums.blake3.finalize(),
         digest: sums.digest,
         is_final,
     })
@@ -224,7 +225,7 @@ mod tests {
         assert!(written == plain);
         let expected = Plain {
             size: 9_000_000,
-            blake3: blake3::hash(&plain).to_hex().to_string(),
+            blake3: blake3::hash(&plain),
             digest: Blake2b512::digest(&plain).into(),
             is_final: true,
         };

@@ -4,10 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use blake3::Hash;
 use ente_common::exit::{Exit, Failure};
 use ente_common::layout::{self, Sidecars};
 use ente_common::manifest::facts::Sidecar;
-use ente_common::manifest::{Export, PartKey, State};
+use ente_common::manifest::{Digest, Export, PartKey, State};
 use ente_common::naming::second_sidecar_name;
 
 use crate::plan::Wanted;
@@ -41,7 +42,7 @@ pub(crate) struct Step<'a> {
     pub(crate) fact: Sidecar,
     pub(crate) files: Vec<Whole<'a>>,
     /// A second sidecar that is no longer wanted, and the BLAKE3 that it has if it is ours.
-    pub(crate) unwanted: Option<(String, String)>,
+    pub(crate) unwanted: Option<(String, Option<Hash>)>,
     pub(crate) outcome: Outcome,
 }
 
@@ -62,7 +63,7 @@ pub(crate) enum Found {
     /// Nothing.
     Nothing,
     /// A file with this BLAKE3.
-    File(String),
+    File(Hash),
     /// A folder, a link or the like.
     Other,
 }
@@ -104,13 +105,12 @@ pub(crate) fn decide<'a>(export: &Export, state: &State, at: Sidecars, task: &'a
             file,
             part,
             size: task.bytes.len() as u64,
-            blake3: blake3::hash(&task.bytes).to_hex().to_string(),
+            blake3: Some(blake3::hash(&task.bytes)),
             inputs: if task.complete {
-                &task.wanted.inputs
+                task.wanted.inputs
             } else {
-                ""
-            }
-            .to_owned(),
+                Digest::default()
+            },
             second: false,
             n: recorded.map_or(1, |recorded| recorded.n),
             gone: false,
@@ -151,10 +151,10 @@ impl<'a> Step<'a> {
         let found = look(export.dir(), path)?;
         let is_ours = match &found {
             Found::Nothing => true,
-            Found::File(found) if *found == self.fact.blake3 => return Ok(()),
+            Found::File(found) if Some(*found) == self.fact.blake3 => return Ok(()),
             Found::File(found) => {
-                recorded.is_some_and(|recorded| recorded.blake3 == *found)
-                    || is_second_of_another(state, &task.wanted, found)
+                recorded.is_some_and(|recorded| recorded.blake3 == Some(*found))
+                    || is_second_of_another(state, &task.wanted, *found)
             }
             Found::Other => false,
         };
@@ -181,20 +181,18 @@ impl<'a> Step<'a> {
         let had = recorded.filter(|recorded| recorded.second);
         let Some(second) = &task.wanted.second else {
             let name = second_sidecar_name(&task.wanted.name);
-            self.unwanted = had
-                .zip(name)
-                .map(|(had, name)| (place(&name), had.blake3.clone()));
+            self.unwanted = had.zip(name).map(|(had, name)| (place(&name), had.blake3));
             return Ok(());
         };
         let path = place(second);
         let found = look(export.dir(), &path)?;
         let is_ours = match &found {
             Found::Nothing => true,
-            Found::File(found) if *found == self.fact.blake3 => {
+            Found::File(found) if Some(*found) == self.fact.blake3 => {
                 self.fact.second = true;
                 return Ok(());
             }
-            Found::File(found) => had.is_some_and(|had| had.blake3 == *found),
+            Found::File(found) => had.is_some_and(|had| had.blake3 == Some(*found)),
             Found::Other => false,
         };
         // Where something else came first, the first sidecar is enough for most readers.
@@ -228,7 +226,7 @@ impl<'a> Step<'a> {
 }
 
 /// The content is that of a second sidecar in the same folder, which gives way to a first.
-fn is_second_of_another(state: &State, wanted: &Wanted, blake3: &str) -> bool {
+fn is_second_of_another(state: &State, wanted: &Wanted, blake3: Hash) -> bool {
     let name = format!("{}.json", wanted.name);
     let (collection, ..) = wanted.key;
     let first: PartKey = (collection, i64::MIN, 0);
@@ -239,7 +237,7 @@ fn is_second_of_another(state: &State, wanted: &Wanted, blake3: &str) -> bool {
         .range(first..=last)
         .any(|(key, sidecar)| {
             sidecar.second
-                && sidecar.blake3 == blake3
+                && sidecar.blake3 == Some(blake3)
                 && state
                     .decrypt
                     .placements
@@ -259,7 +257,7 @@ pub(crate) fn look(dir: &Path, path: &str) -> io::Result<Found> {
     match fs::symlink_metadata(&path) {
         Ok(metadata) if metadata.is_file() => {
             let bytes = fs::read(&path)?;
-            Ok(Found::File(blake3::hash(&bytes).to_hex().to_string()))
+            Ok(Found::File(blake3::hash(&bytes)))
         }
         Ok(_) => Ok(Found::Other),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),

@@ -1,7 +1,7 @@
 //! One file on its way through: what is told about it, which of its placements pass, what its sidecars are to say.
 
 use ente_common::manifest::State;
-use ente_common::record::{Record, path_to_value};
+use ente_common::record::Record;
 use serde_json::{Map, Value, json};
 
 use crate::decide::Task;
@@ -203,11 +203,7 @@ fn placement(state: &State, collection: i64, file: i64) -> Value {
         .into_iter()
         .flatten()
         .enumerate()
-        .filter_map(|(index, part)| {
-            let path = state.decrypt.path(key, index)?;
-            let path = path_to_value(path.as_ref());
-            Some(json!({"path": path, "size": part.size, "blake3": part.blake3}))
-        })
+        .filter_map(|(index, part)| Some(part.at(&state.decrypt.path(key, index)?)))
         .collect();
     if let Some(first) = parts.first() {
         members.insert("path".into(), first["path"].clone());

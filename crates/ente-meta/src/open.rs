@@ -10,7 +10,7 @@ use ente_common::manifest::facts::{DecryptFact, PullFact};
 use ente_common::manifest::focus::Row;
 use ente_common::manifest::journal::Follow;
 use ente_common::manifest::state::{MetaState, VerifyState, covers};
-use ente_common::manifest::{JournalError, News, Rest, State};
+use ente_common::manifest::{Digest, JournalError, News, Rest, State};
 use ente_common::model::{
     CollectionKind, EffectiveMetadata, OpenedCollection, OpenedFile, Visibility,
 };
@@ -48,7 +48,7 @@ struct Manifest {
 #[derive(Debug)]
 struct Album {
     /// The digest of the collection in the listing; none for one that only a record knows.
-    digest: Option<String>,
+    digest: Option<Digest>,
     opened: Result<OpenedCollection, String>,
 }
 
@@ -186,9 +186,10 @@ impl Library {
             .retain(|id, album| album.digest.is_none() || listed.contains_key(id));
         for (&id, fact) in listed {
             // What a record of a listing told is newer than the manifest, which a listing does not write.
-            let is_known = self.albums.get(&id).is_some_and(|album| {
-                album.digest.is_none() || album.digest.as_ref() == Some(&fact.digest)
-            });
+            let is_known = self
+                .albums
+                .get(&id)
+                .is_some_and(|album| album.digest.is_none() || album.digest == Some(fact.digest));
             if is_known {
                 continue;
             }
@@ -199,7 +200,7 @@ impl Library {
             };
             let opened =
                 served.and_then(|entry| self.keys.read_collection(&*entry).map_err(|e| chain(&e)));
-            let digest = Some(fact.digest.clone());
+            let digest = Some(fact.digest);
             self.albums.insert(id, Album { digest, opened });
         }
     }

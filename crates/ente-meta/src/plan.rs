@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use blake3::Hasher;
 use ente_common::layout::Sidecars;
 use ente_common::manifest::facts::{Part, Placement};
-use ente_common::manifest::{PartKey, State};
+use ente_common::manifest::{Digest, PartKey, State};
 use ente_common::model::Visibility;
 use ente_common::naming::second_sidecar_name;
 
@@ -26,7 +26,7 @@ pub(crate) struct Wanted {
     /// Name of the second sidecar, where importers need one.
     pub(crate) second: Option<String>,
     /// Digest of all that it is made of.
-    pub(crate) inputs: String,
+    pub(crate) inputs: Digest,
 }
 
 /// The plan of a whole export; remembers the names in folders where it matters.
@@ -77,7 +77,7 @@ impl Planner {
                 let second = self.second(state, at, placement, part);
                 let key = (collection, file, part);
                 let inputs = inputs(base, key, [&folder.name, name], second.as_deref());
-                if !stale || !holds(state, key, &inputs) {
+                if !stale || !holds(state, key, inputs) {
                     wanted.push(Wanted {
                         key,
                         folder: folder.name.clone(),
@@ -139,7 +139,7 @@ impl Names {
 }
 
 /// The recorded sidecar is made of these inputs and was not found missing since.
-fn holds(state: &State, key: PartKey, inputs: &str) -> bool {
+fn holds(state: &State, key: PartKey, inputs: Digest) -> bool {
     let recorded = state.meta.sidecars.get(&key);
     recorded.is_some_and(|sidecar| sidecar.inputs == inputs) && !state.sidecar_lost(key)
 }
@@ -168,7 +168,7 @@ fn inputs_of_file(library: &Library, file: i64) -> Hasher {
     for collection in library.by_age(file) {
         text(&collection.to_string());
         let fact = library.state.pull.files.get(&(collection, file));
-        text(fact.map_or("", |fact| &fact.digest));
+        text(&fact.map_or_else(String::new, |fact| fact.digest.to_string()));
     }
     hasher
 }
@@ -179,12 +179,12 @@ fn inputs(
     (collection, _, part): PartKey,
     path: [&str; 2],
     second: Option<&str>,
-) -> String {
+) -> Digest {
     let mut hasher = base.clone();
     hasher.update(format!("{collection} {part} ").as_bytes());
     // A slash is in no name, so the names cannot run into each other.
     hasher.update(path.join("/").as_bytes());
     hasher.update(b"/");
     hasher.update(second.unwrap_or_default().as_bytes());
-    hasher.finalize().to_hex()[..16].to_owned()
+    hasher.finalize().into()
 }

@@ -97,7 +97,7 @@ impl LeftOver {
             return Ok(());
         };
         let recorded = state.meta.sidecars.get(&self.key);
-        let is_recorded = recorded.is_some_and(|sidecar| sidecar.blake3 == blake3);
+        let is_recorded = recorded.is_some_and(|sidecar| sidecar.blake3 == Some(blake3));
         let place = place(state, state.meta.sidecars_at(), self.key);
         let place = place.and_then(|(first, second)| match self.is_second {
             true => second,
@@ -244,7 +244,7 @@ fn move_or_remove(dir: &Path, old: &str, new: Option<&str>, sidecar: &Sidecar) -
                 result => result.map(|()| true),
             }
         }
-        (Found::File(found), None) if found == sidecar.blake3 => {
+        (Found::File(found), None) if Some(found) == sidecar.blake3 => {
             fs::remove_file(path).map(|()| true)
         }
         _ => Ok(false),

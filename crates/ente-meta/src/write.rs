@@ -220,7 +220,7 @@ impl Writer {
                 Ok(()) => {}
             }
             if let Some((path, blake3)) = &step.unwanted
-                && matches!(look(&dir, path), Ok(Found::File(found)) if found == *blake3)
+                && matches!(look(&dir, path), Ok(Found::File(found)) if Some(found) == *blake3)
             {
                 // It is a copy of a sidecar that stays: if it cannot be removed, nothing is wrong.
                 let _ = fs::remove_file(layout::join(&dir, path));

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use ente_common::api::Client;
-use ente_common::manifest::facts::{self, entry_digest, short_digest};
+use ente_common::manifest::facts::{self, entry_digest};
 use ente_common::manifest::state::PullState;
-use ente_common::manifest::{Journal, JournalError, ciphertext};
+use ente_common::manifest::{Digest, Journal, JournalError, ciphertext};
 use ente_common::record::Problem;
 use ente_common::wire;
 use serde::{Deserialize, Deserializer};
@@ -217,7 +217,7 @@ impl Lister<'_> {
     fn fact(&self, manner: Manner<'_>, seen: &Seen) -> Option<facts::Collection> {
         let old = self.before.collections.get(&self.collection.id);
         let old = old.filter(|old| manner.kept.holds(old.at, old.len, manner.full));
-        let digest = short_digest(self.text.get().as_bytes());
+        let digest = Digest::of(self.text.get().as_bytes());
         // A broken entry must not be forgotten: the same entries are asked for again.
         let (synced, cursor) = if seen.broken {
             old.map_or((0, 0), |old| (old.synced, old.cursor))
@@ -226,7 +226,7 @@ impl Lister<'_> {
             (self.collection.updation_time, cursor.max(seen.newest))
         };
         let is_same = |old: &facts::Collection| {
-            !old.missing && (&old.digest, old.synced, old.cursor) == (&digest, synced, cursor)
+            !old.missing && (old.digest, old.synced, old.cursor) == (digest, synced, cursor)
         };
         if old.is_some_and(is_same) {
             return None;

@@ -177,6 +177,7 @@ fn kind_of_edit(old: &facts::File, new: &facts::File) -> Kind {
 mod tests {
     use super::*;
     use ente_common::id::Version;
+    use ente_common::manifest::Digest;
     use ente_common::manifest::facts::{Collection, File, PullFact};
 
     fn file(collection: i64, id: i64, version: u8, digest: &str) -> File {
@@ -184,7 +185,7 @@ mod tests {
             collection,
             id,
             version: Some(Version::from_bytes([version; 8])),
-            digest: digest.to_owned(),
+            digest: Digest::of(digest.as_bytes()),
             ..File::default()
         }
     }

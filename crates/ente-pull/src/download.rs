@@ -28,7 +28,7 @@ pub(crate) struct Whole {
     pub(crate) path: PathBuf,
     pub(crate) size: u64,
     /// BLAKE3 in hex.
-    pub(crate) blake3: String,
+    pub(crate) blake3: blake3::Hash,
     /// It was here already: nothing of it had to be fetched.
     pub(crate) found: bool,
 }
@@ -112,7 +112,7 @@ impl Downloader {
             fetch: fetch.clone(),
             found,
             size: part.len,
-            blake3: part.hasher.finalize().to_hex().to_string(),
+            blake3: part.hasher.finalize(),
             path: part.path,
         })
     }

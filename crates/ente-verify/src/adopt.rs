@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use ente_common::cli::{Interrupt, Io};
 use ente_common::digest::{ContentHash, ContentHasher};
 use ente_common::disk::mtime_us;
-use ente_common::encoding::to_base64;
 use ente_common::exit::{Exit, Failure};
 use ente_common::id::Version;
 use ente_common::layout::STATE_DIR;
@@ -361,8 +360,8 @@ fn look(
         path: path.to_owned(),
         size: metadata.len(),
         mtime: mtime_us(&metadata),
-        blake3: blake3.to_hex().to_string(),
-        hash: to_base64(&digest),
+        blake3: Some(blake3),
+        hash: Some(digest),
         ..Adopted::default()
     };
     Ok(is_whole.then_some((fact, (digest, blake3))))

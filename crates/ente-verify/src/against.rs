@@ -115,9 +115,11 @@ impl Listed {
                 }
                 (Some(file), What::Content) if it.is_first() && it.account == InAccount::Same => {
                     let placement = state.decrypt.placements.get(&key);
-                    let digest = placement.map_or("", |placement| &placement.digest);
+                    let digest = placement
+                        .map(|placement| placement.digest)
+                        .unwrap_or_default();
                     // None is noted where edits could not be read.
-                    let is_known = !digest.is_empty() && !file.digest.is_empty();
+                    let is_known = !digest.is_unknown() && !file.digest.is_unknown();
                     if it.written.is_some() && is_known && digest != file.digest {
                         it.account = InAccount::Newer;
                         it.cause = Some("the account holds newer metadata".to_owned());

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use blake3::Hash;
 use ente_common::layout;
 use ente_common::manifest::facts::Object;
 use ente_common::manifest::{ContentKey, State};
@@ -68,7 +67,7 @@ fn path(key: ContentKey) -> String {
 fn written(object: &Object) -> Written {
     Written {
         size: object.size,
-        blake3: Hash::from_hex(&object.blake3).ok(),
+        blake3: object.blake3,
         origin: None,
         mtime: None,
     }

@@ -3,7 +3,6 @@
 //! Pure: facts in, expectations out.
 
 use blake3::Hash;
-use ente_common::encoding::array_from_base64;
 use ente_common::id::Version;
 use ente_common::manifest::facts::{File, Part, Placement, Sidecar};
 use ente_common::manifest::{PlacementKey, State};
@@ -235,8 +234,8 @@ fn subject(
 fn written(part: &Part) -> Written {
     Written {
         size: part.size,
-        blake3: Hash::from_hex(&part.blake3).ok(),
-        origin: array_from_base64(&part.hash).ok(),
+        blake3: part.blake3,
+        origin: part.hash,
         mtime: Some(part.mtime),
     }
 }
@@ -244,7 +243,7 @@ fn written(part: &Part) -> Written {
 fn written_sidecar(sidecar: &Sidecar) -> Written {
     Written {
         size: sidecar.size,
-        blake3: Hash::from_hex(&sidecar.blake3).ok(),
+        blake3: sidecar.blake3,
         origin: None,
         mtime: None,
     }

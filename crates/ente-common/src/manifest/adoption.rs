@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
+use blake3::Hash;
+
 use crate::manifest::facts::{Adopted, PartOf};
 use crate::manifest::state::{ContentKey, State};
 use crate::naming::part_extension;
@@ -69,9 +71,9 @@ impl State {
     }
 
     /// A file of the tree that was seen by `--adopt`, is nobody's, and has this content: the very file that is to come there.
-    pub fn is_seen(&self, path: &Path, size: u64, blake3: &str) -> Option<&Adopted> {
+    pub fn is_seen(&self, path: &Path, size: u64, blake3: Option<Hash>) -> Option<&Adopted> {
         let seen = self.verify.adopted.get(path)?;
-        ((seen.size, seen.blake3.as_str()) == (size, blake3)).then_some(seen)
+        ((seen.size, seen.blake3) == (size, blake3)).then_some(seen)
     }
 }
 

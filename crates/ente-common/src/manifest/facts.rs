@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use blake3::Hash;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::id::Version;
 use crate::manifest::compact;
+use crate::manifest::hash::{self, Digest};
 use crate::manifest::journal::{Facts, encode_fact, parse_fact};
 use crate::manifest::rest::Rest;
 use crate::wire;
@@ -200,9 +203,9 @@ pub struct Collection {
     /// The greatest `updationTime` seen among its files.
     #[serde(default)]
     pub cursor: i64,
-    /// First 16 hex digits of the BLAKE3 of the collection as served.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub digest: String,
+    /// Of the collection as served.
+    #[serde(default, skip_serializing_if = "Digest::is_unknown")]
+    pub digest: Digest,
     /// Offset of its line in `ciphertext.jsonl`.
     #[serde(default)]
     pub at: u64,
@@ -236,9 +239,9 @@ pub struct File {
     /// `updationTime` of the placement.
     #[serde(default)]
     pub updated: i64,
-    /// First 16 hex digits of the BLAKE3 of the entry as served, without its `updationTime`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub digest: String,
+    /// Of the entry as served, without its `updationTime`.
+    #[serde(default, skip_serializing_if = "Digest::is_unknown")]
+    pub digest: Digest,
     /// Offset of its line in `ciphertext.jsonl`.
     #[serde(default)]
     pub at: u64,
@@ -252,7 +255,7 @@ pub struct File {
 
 impl File {
     /// The fact about an entry as listed, but for where its line lies.
-    pub fn listed(entry: &wire::FileEntry<impl AsRef<str>>, digest: String) -> Self {
+    pub fn listed(entry: &wire::FileEntry<impl AsRef<str>>, digest: Digest) -> Self {
         Self {
             collection: entry.collection_id,
             id: entry.id,
@@ -266,14 +269,9 @@ impl File {
     }
 }
 
-/// First 16 hex digits of the BLAKE3 of `bytes`.
-pub fn short_digest(bytes: &[u8]) -> String {
-    blake3::hash(bytes).to_hex()[..16].to_owned()
-}
-
 /// Digest of an entry without its time, which changes with every move to and fro.
-pub fn entry_digest(entry: &str) -> String {
-    short_digest(&compact::without("updationTime", entry))
+pub fn entry_digest(entry: &str) -> Digest {
+    Digest::of(&compact::without("updationTime", entry))
 }
 
 /// Closes a listing: the collections and files before it count from here on.
@@ -303,8 +301,8 @@ pub struct Object {
     #[serde(default)]
     pub size: u64,
     /// BLAKE3 of the encrypted bytes.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub blake3: String,
+    #[serde(default, with = "hash::hex", skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<Hash>,
     /// How many times this version was fetched.
     #[serde(default)]
     pub fetch: u32,
@@ -357,11 +355,11 @@ pub struct Folder {
     )]
     pub name: String,
     /// [`Collection::digest`] of the collection that it was named after.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub digest: String,
+    #[serde(default, skip_serializing_if = "Digest::is_unknown")]
+    pub digest: Digest,
     /// Digest of the album's name.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub title: String,
+    #[serde(default, skip_serializing_if = "Digest::is_unknown")]
+    pub title: Digest,
     /// The album is no more.
     #[serde(default, skip_serializing_if = "no")]
     pub gone: bool,
@@ -385,11 +383,11 @@ pub struct Placement {
     #[serde(default, skip_serializing_if = "no")]
     pub live: bool,
     /// [`File::digest`] of the entry that it was named after.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub digest: String,
+    #[serde(default, skip_serializing_if = "Digest::is_unknown")]
+    pub digest: Digest,
     /// Digest of the effective title.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub title: String,
+    #[serde(default, skip_serializing_if = "Digest::is_unknown")]
+    pub title: Digest,
     /// Capture time in microseconds, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken: Option<i64>,
@@ -419,16 +417,63 @@ pub struct Part {
     /// Size in bytes.
     pub size: u64,
     /// BLAKE3 of its content.
-    pub blake3: String,
+    #[serde(default, with = "hash::hex")]
+    pub blake3: Option<Hash>,
     /// Modification time in microseconds, as the file system gave it back.
     #[serde(default)]
     pub mtime: i64,
-    /// What the owner's device left of its content: base64 of BLAKE2b-512; empty where it left nothing.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub hash: String,
-    /// How it came there: `written`, `reflink`, `hard`, `copy`, `restored`, `adopted`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub how: String,
+    /// What the owner's device left of its content, where it did: BLAKE2b-512, in base64.
+    #[serde(
+        default,
+        with = "hash::base64",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub hash: Option<[u8; 64]>,
+    /// How it came there.
+    #[serde(default, skip_serializing_if = "How::is_unknown")]
+    pub how: How,
+}
+
+impl Part {
+    /// It lies at `path`, as records tell it.
+    pub fn at(&self, path: &str) -> Value {
+        let blake3 = self.blake3.map(|hash| hash.to_hex());
+        let blake3 = blake3.as_ref().map_or("", |hex| hex.as_str());
+        json!({"path": path, "size": self.size, "blake3": blake3})
+    }
+}
+
+/// How a part came to its place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// Decrypted there.
+    Written,
+    /// Shares the blocks of another part.
+    Reflink,
+    /// Is another part's file.
+    Hard,
+    /// Copied from another part.
+    Copy,
+    /// Came back from the trash.
+    Restored,
+    /// Was there, or was copied from elsewhere on this machine.
+    Adopted,
+    /// Nothing is said, or by a word of a newer release.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl How {
+    /// From another part, in one of the ways that can be chosen.
+    pub fn is_linked(self) -> bool {
+        matches!(self, Self::Reflink | Self::Hard | Self::Copy)
+    }
+
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
 }
 
 /// An object that was dropped after its plaintext was safe.
@@ -459,8 +504,8 @@ pub struct Verdict {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cause: String,
     /// BLAKE3 of the object.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub blake3: String,
+    #[serde(default, with = "hash::hex", skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<Hash>,
     /// It was exported after all.
     #[serde(default, skip_serializing_if = "no")]
     pub gone: bool,
@@ -491,11 +536,15 @@ pub struct Trash {
     #[serde(default)]
     pub size: u64,
     /// BLAKE3 of its content.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub blake3: String,
+    #[serde(default, with = "hash::hex", skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<Hash>,
     /// [`Part::hash`].
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub hash: String,
+    #[serde(
+        default,
+        with = "hash::base64",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub hash: Option<[u8; 64]>,
     /// Modification time in microseconds.
     #[serde(default)]
     pub mtime: i64,
@@ -542,11 +591,11 @@ pub struct Sidecar {
     #[serde(default)]
     pub size: u64,
     /// BLAKE3 of its content.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub blake3: String,
+    #[serde(default, with = "hash::hex", skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<Hash>,
     /// Digest of all that it was made of.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub inputs: String,
+    #[serde(default, skip_serializing_if = "Digest::is_unknown")]
+    pub inputs: Digest,
     /// A second one for importers stands beside it.
     #[serde(default, skip_serializing_if = "no")]
     pub second: bool,
@@ -631,11 +680,15 @@ pub struct Adopted {
     #[serde(default)]
     pub mtime: i64,
     /// BLAKE3 of its content.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub blake3: String,
+    #[serde(default, with = "hash::hex", skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<Hash>,
     /// Base64 of the BLAKE2b-512 of its content.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub hash: String,
+    #[serde(
+        default,
+        with = "hash::base64",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub hash: Option<[u8; 64]>,
     /// What in the account it is. Nothing: it was only seen, and may be recognised when content comes that has its name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub of: Vec<PartOf>,

@@ -8,6 +8,7 @@ pub mod ciphertext;
 mod compact;
 pub mod facts;
 pub mod focus;
+mod hash;
 pub mod journal;
 pub mod lock;
 pub mod rest;
@@ -23,6 +24,7 @@ use serde_json::Value;
 
 pub use account::{Account, PRODUCTION};
 pub use focus::{Focus, News};
+pub use hash::Digest;
 pub use journal::{FORMAT, Journal, JournalError};
 pub use lock::{Lock, LockError};
 pub use rest::Rest;

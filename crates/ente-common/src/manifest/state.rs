@@ -224,7 +224,9 @@ impl DecryptState {
                     self.folders.insert(key, folder)
                 };
             }
-            DecryptFact::Placement(placement) => {
+            DecryptFact::Placement(mut placement) => {
+                // As parsed, there is room for four: there are as many of these as files.
+                placement.parts.shrink_to_fit();
                 let key = (placement.collection, placement.file);
                 if placement.gone {
                     self.placements.remove(&key)

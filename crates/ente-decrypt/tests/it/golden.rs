@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ente_common::manifest::facts::How;
 use serde_json::Value;
 
 use crate::mirror::{Mirror, read};
@@ -203,15 +204,15 @@ fn another_way_of_sharing_converts_what_is_there() {
     mirror.run(&["--link", "hard"]).done();
     let how = |mirror: &Mirror| {
         let placements = mirror.state().decrypt.placements;
-        placements[&(15, 101)].parts[0].how.clone()
+        placements[&(15, 101)].parts[0].how
     };
-    assert_eq!(how(&mirror), "hard");
+    assert_eq!(how(&mirror), How::Hard);
     let outcome = mirror.run(&["--link", "copy"]).done();
     assert_eq!(outcome.of("file").len(), 2);
     let files = outcome.of("file");
     let photo = files.iter().find(|file| file["id"] == 101);
     assert_eq!(did(photo.unwrap()), [(13, "kept"), (15, "linked")]);
-    assert_eq!(how(&mirror), "copy");
+    assert_eq!(how(&mirror), How::Copy);
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt as _;

@@ -13,7 +13,7 @@ use ente_common::encoding::array_from_base64;
 use ente_common::exit::Exit;
 use ente_common::keystore::Keystore;
 use ente_common::manifest::facts::{Collection, File, Listing, Object, PullFact, Setting};
-use ente_common::manifest::{Account, Export, Journal, State, ciphertext};
+use ente_common::manifest::{Account, Digest, Export, Journal, State, ciphertext};
 use ente_common::record::Writer;
 use ente_common::ui::Ui;
 use ente_common::{layout, wire};
@@ -201,7 +201,7 @@ impl Mirror {
             id,
             version,
             size: bytes.len() as u64,
-            blake3: blake3::hash(&bytes).to_hex().to_string(),
+            blake3: Some(blake3::hash(&bytes)),
             fetch: *fetch,
             ..Object::default()
         });
@@ -356,10 +356,10 @@ fn raw(entry: &Value) -> Box<RawValue> {
     serde_json::value::to_raw_value(entry).unwrap()
 }
 
-fn digest(entry: &Value) -> String {
+fn digest(entry: &Value) -> Digest {
     let mut entry = entry.clone();
     entry.as_object_mut().unwrap().remove("updationTime");
-    blake3::hash(entry.to_string().as_bytes()).to_hex()[..16].to_owned()
+    Digest::of(entry.to_string().as_bytes())
 }
 
 struct Printed(Arc<Mutex<Vec<u8>>>);

@@ -8,6 +8,7 @@ use std::io::{self, Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use blake3::Hash;
 use clap::Parser as _;
 use ente_common::cli::{Interrupt, Io, Tool as _};
 use ente_common::crypto::{KeyPair, MasterKey, SecretKey};
@@ -16,7 +17,7 @@ use ente_common::exit::{Exit, Failure};
 use ente_common::id::Version;
 use ente_common::keystore::Keystore;
 use ente_common::manifest::facts::{self, DecryptFact, Folder, Listing, Part, Placement, PullFact};
-use ente_common::manifest::{Account, Export, Journal, State, ciphertext};
+use ente_common::manifest::{Account, Digest, Export, Journal, State, ciphertext};
 use ente_common::record::Writer;
 use ente_common::ui::Ui;
 use ente_meta::Args;
@@ -88,10 +89,10 @@ fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap().to_owned()
 }
 
-fn digest(value: &Value) -> String {
+fn digest(value: &Value) -> Digest {
     let mut value = value.clone();
     value.as_object_mut().unwrap().remove("updationTime");
-    blake3::hash(value.to_string().as_bytes()).to_hex()[..16].to_owned()
+    Digest::of(value.to_string().as_bytes())
 }
 
 impl Scratch {
@@ -232,7 +233,7 @@ impl Scratch {
                 .map(|part| Part {
                     name: text(part, "name"),
                     size: part["size"].as_u64().unwrap(),
-                    blake3: text(part, "blake3"),
+                    blake3: Hash::from_hex(text(part, "blake3")).ok(),
                     ..Default::default()
                 })
                 .collect();

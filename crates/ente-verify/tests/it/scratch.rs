@@ -13,8 +13,8 @@ use ente_common::exit::Exit;
 use ente_common::id::Version;
 use ente_common::layout::{join, object};
 use ente_common::manifest::facts::{
-    Collection, DecryptFact, File, Folder, Listing, MetaFact, Object, Part, Placement, PullFact,
-    Sidecar,
+    Collection, DecryptFact, File, Folder, How, Listing, MetaFact, Object, Part, Placement,
+    PullFact, Sidecar,
 };
 use ente_common::manifest::journal::Facts;
 use ente_common::manifest::{Account, Export, Journal, State, ciphertext};
@@ -191,9 +191,9 @@ impl Scratch {
         let part = Part {
             name: name.into(),
             size: content.len() as u64,
-            blake3: blake3::hash(content).to_hex().to_string(),
+            blake3: Some(blake3::hash(content)),
             mtime: mtime_us(&file.metadata().unwrap()),
-            how: "written".into(),
+            how: How::Written,
             ..Part::default()
         };
         self.decrypt(&[DecryptFact::Placement(Placement {
@@ -212,7 +212,7 @@ impl Scratch {
             collection,
             file,
             size: SIDECAR.len() as u64,
-            blake3: blake3::hash(SIDECAR).to_hex().to_string(),
+            blake3: Some(blake3::hash(SIDECAR)),
             n,
             ..Sidecar::default()
         })]);
@@ -227,7 +227,7 @@ impl Scratch {
             id,
             version,
             size: content.len() as u64,
-            blake3: blake3::hash(content).to_hex().to_string(),
+            blake3: Some(blake3::hash(content)),
             fetch,
             ..Object::default()
         })]);
