@@ -7,6 +7,7 @@ use ente_common::id::Version;
 use ente_common::manifest::facts::{File, Part, Placement, Sidecar};
 use ente_common::manifest::{PlacementKey, State};
 use ente_common::naming::second_sidecar_name;
+use rayon::prelude::*;
 
 /// Which file of a part is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,7 +123,7 @@ pub(crate) fn of_key(state: &State, key: PlacementKey) -> Vec<Expected> {
 
 /// Sorts by path.
 pub(crate) fn sort(expected: &mut [Expected]) {
-    expected.sort_unstable_by(|a, b| (&a.path, sort_key(a)).cmp(&(&b.path, sort_key(b))));
+    expected.par_sort_unstable_by(|a, b| (&a.path, sort_key(a)).cmp(&(&b.path, sort_key(b))));
 }
 
 /// The paths of sorted expectations, sorted.

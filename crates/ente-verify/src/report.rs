@@ -1,6 +1,7 @@
 //! What becomes of findings: facts in the book, records for the pipe, a few lines for people.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use ente_common::cli::{Io, output_failure};
@@ -258,7 +259,8 @@ impl<'a> Report<'a> {
             counted(files.len() as u64, "file"),
         );
         let dir = shell_word(&self.dir().to_string());
-        let is_stored = !state.pull.objects.is_empty();
+        let mut objects = fs::read_dir(self.export.state_path("objects")).into_iter();
+        let is_stored = objects.any(|mut shards| shards.next().is_some());
         let hint = match is_stored {
             true => format!(
                 "`ente-decrypt {dir} | ente-meta -` exports what was pulled; `ente-verify --objects {dir}` checks an encrypted mirror"

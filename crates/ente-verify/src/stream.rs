@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
             &export,
             Book::load(&export, &begin.run, args.break_lock, writes)?,
         ),
-        live: Live::load(&export)?,
+        live: Live::load(&export, Area::Tree)?,
         looker: Looker::new(&export, args.how(), io.interrupt.clone(), None),
         progress: io
             .ui

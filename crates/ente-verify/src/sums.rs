@@ -5,6 +5,7 @@ use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::Export;
 
 use crate::live::Live;
+use crate::span::Area;
 use crate::{Args, plan};
 
 /// Bytes that are printed at once.
@@ -13,7 +14,7 @@ const BLOCK_BYTES: usize = 64 << 10;
 /// Prints one line for each exported file and sidecar, sorted by path.
 pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     let export = Export::open(&Export::locate(args.source.dir()?, None)?)?;
-    let live = Live::load(&export)?;
+    let live = Live::load(&export, Area::Tree)?;
     let mut expected = plan::whole(&live.state);
     plan::sort(&mut expected);
     let mut block = String::new();

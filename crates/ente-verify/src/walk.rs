@@ -1,13 +1,15 @@
 //! What is in the tree that nobody recorded.
 
-use std::cell::OnceCell;
+use std::borrow::Cow;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
+use std::sync::OnceLock;
 
 use ente_common::cli::Interrupt;
 use ente_common::layout::STATE_DIR;
 use ente_common::naming::composed;
-use walkdir::WalkDir;
+use rayon::prelude::*;
+use walkdir::{DirEntry, WalkDir};
 
 /// What a walk came to.
 #[derive(Debug, Default)]
@@ -25,28 +27,47 @@ pub(crate) fn extras(
     known: &Known<'_>,
     interrupt: &Interrupt,
 ) -> Walked {
-    let mut walked = Walked::default();
-    let entries = WalkDir::new(start)
-        .min_depth(1)
-        .into_iter()
-        .filter_entry(|entry| entry.depth() != 1 || entry.file_name() != STATE_DIR);
-    for entry in entries {
-        if interrupt.is_set() {
-            break;
+    let top = WalkDir::new(start).min_depth(1).max_depth(1).into_iter();
+    let top = top.filter_entry(|entry| entry.depth() != 1 || entry.file_name() != STATE_DIR);
+    let top: Vec<_> = top.collect();
+    let below = |entry: walkdir::Result<DirEntry>| {
+        let mut walked = Walked::default();
+        match entry {
+            Ok(entry) => {
+                let mut entries = WalkDir::new(entry.path())
+                    .follow_root_links(false)
+                    .into_iter();
+                while let Some(entry) = entries.next().filter(|_| !interrupt.is_set()) {
+                    walked.take(entry, root, known);
+                }
+            }
+            Err(error) => walked.unreadable.push(error),
         }
+        walked
+    };
+    let all = top.into_par_iter().with_max_len(1).map(below);
+    let mut walked = all.reduce(Walked::default, |mut all, one| {
+        all.extras.extend(one.extras);
+        all.unreadable.extend(one.unreadable);
+        all
+    });
+    walked.extras.sort();
+    walked
+}
+
+impl Walked {
+    fn take(&mut self, entry: walkdir::Result<DirEntry>, root: &Path, known: &Known<'_>) {
         match entry {
             Ok(entry) if entry.file_type().is_dir() => {}
             Ok(entry) => {
                 let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
                 if !known.has(path) {
-                    walked.extras.push(path.to_owned());
+                    self.extras.push(path.to_owned());
                 }
             }
-            Err(error) => walked.unreadable.push(error),
+            Err(error) => self.unreadable.push(error),
         }
     }
-    walked.extras.sort();
-    walked
 }
 
 /// The recorded paths: text with `/`, whatever the platform writes between folders.
@@ -54,23 +75,26 @@ pub(crate) struct Known<'a> {
     /// Sorted.
     paths: &'a [&'a str],
     /// Their composed forms, made when the first path is not found as it is: some file systems list names decomposed.
-    composed: OnceCell<HashSet<String>>,
+    composed: OnceLock<HashSet<String>>,
 }
 
 impl<'a> Known<'a> {
     pub(crate) fn new(paths: &'a [&'a str]) -> Self {
         Self {
             paths,
-            composed: OnceCell::new(),
+            composed: OnceLock::new(),
         }
     }
 
     pub(crate) fn has(&self, path: &Path) -> bool {
-        let components: Option<Vec<&str>> = path.iter().map(|name| name.to_str()).collect();
-        let Some(path) = components.map(|components| components.join("/")) else {
+        let Some(path) = path.to_str() else {
             return false;
         };
-        if self.paths.binary_search(&path.as_str()).is_ok() {
+        let path = match MAIN_SEPARATOR {
+            '/' => Cow::Borrowed(path),
+            separator => Cow::Owned(path.replace(separator, "/")),
+        };
+        if self.paths.binary_search(&&*path).is_ok() {
             return true;
         }
         let odd = || self.paths.iter().filter(|path| !path.is_ascii());

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     let book = Book::load(&export, &run, args.break_lock, listing.is_none())?;
     let mut report = Report::new(&export, book);
     report.book.open(&export, io)?;
-    let mut live = Live::load(&export)?;
+    let mut live = Live::load(&export, span.area)?;
     print(io, &begin(&export, &run).to_record())?;
     let listed = match listing {
         Some(input) => Some(against::read(input, &mut live.state, io)?),
@@ -228,7 +228,7 @@ impl Check<'_> {
         if self.span.has_listing() && self.listed.is_none() {
             self.listing(io)?;
         }
-        self.extras(expected, io)
+        self.extras(expected, pool, io)
     }
 
     /// Looks whether what was listed is as `ente-pull` wrote it: without it nothing can be decrypted once more.
@@ -294,7 +294,12 @@ impl Check<'_> {
         self.found(&expected, outcomes, io)
     }
 
-    fn extras(&mut self, expected: &[Expected], io: &mut Io) -> Result<(), Failure> {
+    fn extras(
+        &mut self,
+        expected: &[Expected],
+        pool: &ThreadPool,
+        io: &mut Io,
+    ) -> Result<(), Failure> {
         let root = self.report.export.dir();
         let start = match self.span.area {
             Area::Tree => root.to_owned(),
@@ -313,7 +318,9 @@ impl Check<'_> {
             Some(_) => &whole.expected(&self.live.state),
             None => expected,
         };
-        let walked = walk::extras(root, &start, &Known::new(&plan::paths(all)), &io.interrupt);
+        let paths = plan::paths(all);
+        let known = Known::new(&paths);
+        let walked = pool.install(|| walk::extras(root, &start, &known, &io.interrupt));
         for error in walked.unreadable {
             let path = error.path().unwrap_or(Path::new("")).to_owned();
             let path = path.strip_prefix(root).unwrap_or(&path);

@@ -446,18 +446,26 @@ impl State {
     /// # Errors
     /// As [`journal::read`].
     pub fn load_within(state_dir: &Path, focus: Option<Focus>) -> Result<Self, JournalError> {
-        // Where there is much, the first two are most of it.
-        let (decrypt, pull) = std::thread::scope(|scope| {
+        // Where there is much, the first is as long as the others together.
+        let (decrypt, others) = std::thread::scope(|scope| {
             let decrypt = scope.spawn(|| DecryptState::load_within(state_dir, focus.as_ref()));
-            let pull = PullState::load_within(state_dir, focus.as_ref());
-            (decrypt.join().expect("reading does not panic"), pull)
+            let others = Self::load_others(state_dir, focus.as_ref());
+            (decrypt.join().expect("reading does not panic"), others)
         });
         Ok(Self {
-            pull: pull?,
             decrypt: decrypt?,
-            meta: MetaState::load_within(state_dir, focus.as_ref())?,
-            verify: VerifyState::load(state_dir)?,
             focus,
+            ..others?
+        })
+    }
+
+    /// As [`load_within`](Self::load_within), but for what `ente-decrypt` knows.
+    fn load_others(state_dir: &Path, focus: Option<&Focus>) -> Result<Self, JournalError> {
+        Ok(Self {
+            pull: PullState::load_within(state_dir, focus)?,
+            meta: MetaState::load_within(state_dir, focus)?,
+            verify: VerifyState::load(state_dir)?,
+            ..Self::default()
         })
     }
 
