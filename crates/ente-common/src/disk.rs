@@ -4,6 +4,29 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+/// Fills `buffer` with what stands at `offset`, wherever the file's own position is; on Windows that may move.
+///
+/// # Errors
+/// When it cannot be read, or there is less (`UnexpectedEof`).
+pub fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset);
+    #[cfg(windows)]
+    {
+        let (mut buffer, mut offset) = (buffer, offset);
+        while !buffer.is_empty() {
+            match std::os::windows::fs::FileExt::seek_read(file, buffer, offset)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => {
+                    buffer = &mut buffer[count..];
+                    offset += count as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Replaces `path` with `bytes`: written beside it, synced, renamed. `private` makes it readable by the owner alone.
 ///
 /// # Errors

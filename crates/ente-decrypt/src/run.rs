@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::BufRead;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use ente_common::cli::{Io, run_id};
@@ -13,7 +14,7 @@ use ente_common::keystore::KeysFile;
 use ente_common::manifest::adoption::Adoptable;
 use ente_common::manifest::facts::PullFact;
 use ente_common::manifest::focus::Row;
-use ente_common::manifest::journal::Follow;
+use ente_common::manifest::follow::Follow;
 use ente_common::manifest::state::{DecryptState, MetaState, PullState, VerifyState, covers};
 use ente_common::manifest::{
     ContentKey, Export, Journal, JournalError, PlacementKey, Rest, State, private_dir,
@@ -356,7 +357,7 @@ impl<'a> Run<'a> {
         self.follow = Follow::new::<PullFact>(&state_dir);
         let mut pull = PullState::default();
         let follow = &mut self.follow;
-        let mut is_strange = false;
+        let is_strange = AtomicBool::new(false);
         let (others, read) = std::thread::scope(|scope| {
             let others = scope.spawn(|| -> Result<_, JournalError> {
                 let decrypt = DecryptState::load_within(&state_dir, focus)?;
@@ -366,22 +367,24 @@ impl<'a> Run<'a> {
             let wants = |row| covers(focus, row);
             let read = follow.read_to(seen, wants, |fact| pull.apply(fact));
             // What came meanwhile may be about anything.
-            let mut is_album = false;
             let late = |row: Row| {
-                is_strange |= !focus.is_some_and(|focus| focus.has(row.file));
+                if !focus.is_some_and(|focus| focus.has(row.file)) {
+                    is_strange.store(true, Ordering::Relaxed);
+                }
                 wants(row)
             };
             let read = read.and_then(|()| {
                 follow.catch_up_where(late, |fact| {
-                    is_album |= matches!(fact, PullFact::Collection(_));
+                    if matches!(fact, PullFact::Collection(_)) {
+                        is_strange.store(true, Ordering::Relaxed);
+                    }
                     pull.apply(fact);
                 })
             });
-            is_strange |= is_album;
             (others.join().expect("reading does not panic"), read)
         });
         read?;
-        if is_strange && focus.is_some() {
+        if is_strange.into_inner() && focus.is_some() {
             self.wants_all = true;
             return self.survey();
         }

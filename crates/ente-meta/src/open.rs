@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ente_common::exit::{Failure, chain};
 use ente_common::keystore::KeysFile;
 use ente_common::manifest::ciphertext::Ciphertext;
 use ente_common::manifest::facts::{DecryptFact, PullFact};
 use ente_common::manifest::focus::Row;
-use ente_common::manifest::journal::Follow;
+use ente_common::manifest::follow::Follow;
 use ente_common::manifest::state::{MetaState, VerifyState, covers};
 use ente_common::manifest::{Digest, JournalError, News, Rest, State};
 use ente_common::model::{
@@ -131,7 +132,7 @@ impl Library {
             return Ok(false);
         };
         let mut listed = false;
-        let mut is_strange = false;
+        let is_strange = AtomicBool::new(false);
         let State {
             pull,
             decrypt,
@@ -148,23 +149,23 @@ impl Library {
         let apply = |fact: DecryptFact| decrypt.apply(fact);
         manifest.decrypt.read_to(seen("decrypt"), wants, apply)?;
         // What came since may be about anything.
-        let mut late = |row: Row| {
-            is_strange |= row.collection.is_some() && focus.is_some_and(|it| !it.has(row.file));
+        let late = |row: Row| {
+            if row.collection.is_some() && focus.is_some_and(|it| !it.has(row.file)) {
+                is_strange.store(true, Ordering::Relaxed);
+            }
             wants(row)
         };
         let mut is_album = false;
-        manifest.pull.catch_up_where(&mut late, |fact| {
+        manifest.pull.catch_up_where(late, |fact| {
             listed |= matches!(fact, PullFact::Listing(_));
             is_album |= matches!(fact, PullFact::Collection(_));
             pull.apply(fact);
         })?;
-        manifest
-            .decrypt
-            .catch_up_where(&mut late, |fact: DecryptFact| {
-                is_album |= matches!(fact, DecryptFact::Folder(_));
-                decrypt.apply(fact);
-            })?;
-        if focus.is_some() && (is_strange || is_album) {
+        manifest.decrypt.catch_up_where(late, |fact: DecryptFact| {
+            is_album |= matches!(fact, DecryptFact::Folder(_));
+            decrypt.apply(fact);
+        })?;
+        if focus.is_some() && (is_strange.into_inner() || is_album) {
             self.load(None)?;
             return self.refresh();
         }

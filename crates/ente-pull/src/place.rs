@@ -7,7 +7,7 @@ use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::layout;
 use ente_common::manifest::facts::{self, PullFact, Setting};
-use ente_common::manifest::journal::Follow;
+use ente_common::manifest::follow::Follow;
 use ente_common::manifest::state::{DecryptState, MetaState, PullState, VerifyState};
 use ente_common::manifest::{
     ContentKey, Export, Focus, Journal, JournalError, Lock, News, Rest, State,

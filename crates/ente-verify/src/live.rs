@@ -3,7 +3,7 @@
 use ente_common::exit::Failure;
 use ente_common::manifest::facts::{DecryptFact, MetaFact, PullFact};
 use ente_common::manifest::focus::Row;
-use ente_common::manifest::journal::Follow;
+use ente_common::manifest::follow::Follow;
 use ente_common::manifest::rest::Mark;
 use ente_common::manifest::{Export, State};
 

@@ -160,7 +160,7 @@ impl Focus {
 /// The files in collections that listings named: (collection ID, file ID). Whatever is exported was listed once.
 ///
 /// # Errors
-/// As [`Follow::catch_up`](super::journal::Follow::catch_up).
+/// As [`Follow::catch_up`](super::follow::Follow::catch_up).
 pub fn rows(state_dir: &Path) -> Result<Vec<(i64, i64)>, JournalError> {
     PullState::survey(state_dir).map(|(_, rows)| rows)
 }

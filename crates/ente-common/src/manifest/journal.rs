@@ -5,13 +5,13 @@
 //! is missing, is noticed (`docs/formats/manifest.md` 1).
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 
-use super::focus::{Row, row_of};
+use super::follow::last_line_end;
 use super::rest::Mark;
 use super::sum;
 use crate::disk;
@@ -62,7 +62,7 @@ pub enum JournalError {
 }
 
 /// A set of facts of one file; made by [`facts!`](crate::manifest::facts).
-pub trait Facts: Sized {
+pub trait Facts: Sized + Send {
     /// The file's name without its ending.
     const FILE: &'static str;
     /// Parses the fact of this kind; `None` for a kind that this build does not know.
@@ -114,151 +114,14 @@ pub fn encode_fact(kind: &str, fact: &impl Serialize, line: &mut Vec<u8>) {
 /// # Errors
 /// When they do not fit.
 pub fn parse_fact<T: DeserializeOwned>(line: &[u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(line)
+    // Checked once, and not string by string.
+    let text = std::str::from_utf8(line).map_err(serde_json::Error::custom)?;
+    serde_json::from_str(text)
 }
 
 /// Where a journal lies.
 pub(super) fn journal_path(state_dir: &Path, name: &str) -> PathBuf {
     state_dir.join(format!("{name}.jsonl"))
-}
-
-/// Reads all whole facts of `path` in order; a file that is not there has none.
-///
-/// # Errors
-/// When the file cannot be read, is of a newer format or damaged.
-pub fn read<F: Facts>(path: &Path, each: impl FnMut(F)) -> Result<(), JournalError> {
-    Follow::at(path.to_owned()).catch_up(each)
-}
-
-/// Follows a file that its writer goes on appending to: each [`catch_up`](Follow::catch_up) reads what came since.
-#[derive(Debug)]
-pub struct Follow {
-    path: PathBuf,
-    reader: Option<BufReader<File>>,
-    line: Vec<u8>,
-    /// Lines read so far, where the last of them ends, and its sum.
-    number: u64,
-    end: u64,
-    above: u32,
-}
-
-impl Follow {
-    /// Follows the file of these facts from the first one; it need not be there yet.
-    pub fn new<F: Facts>(state_dir: &Path) -> Self {
-        Self::at(state_dir.join(format!("{}.jsonl", F::FILE)))
-    }
-
-    fn at(path: PathBuf) -> Self {
-        Self {
-            path,
-            reader: None,
-            line: Vec::new(),
-            number: 0,
-            end: 0,
-            above: sum::NONE,
-        }
-    }
-
-    /// Where the last fact that was read ends.
-    pub fn end(&self) -> Mark {
-        Mark::new(self.end, self.above)
-    }
-
-    /// Reads the whole facts that came since the last time.
-    ///
-    /// # Errors
-    /// When the file cannot be read, is of a newer format or damaged.
-    pub fn catch_up<F: Facts>(&mut self, each: impl FnMut(F)) -> Result<(), JournalError> {
-        self.catch_up_where(|_| true, each)
-    }
-
-    /// As [`catch_up`](Self::catch_up), without the facts about rows that are not wanted: their lines are checked, and not parsed.
-    ///
-    /// # Errors
-    /// As [`catch_up`](Self::catch_up).
-    pub fn catch_up_where<F: Facts>(
-        &mut self,
-        wants: impl FnMut(Row) -> bool,
-        each: impl FnMut(F),
-    ) -> Result<(), JournalError> {
-        self.read_to(u64::MAX, wants, each)
-    }
-
-    /// As [`catch_up_where`](Self::catch_up_where), up to the line that ends at `limit`.
-    ///
-    /// # Errors
-    /// As [`catch_up`](Self::catch_up).
-    pub fn read_to<F: Facts>(
-        &mut self,
-        limit: u64,
-        mut wants: impl FnMut(Row) -> bool,
-        mut each: impl FnMut(F),
-    ) -> Result<(), JournalError> {
-        let Self {
-            path,
-            reader,
-            line,
-            number,
-            end,
-            above,
-        } = self;
-        let io = |source| JournalError::Io {
-            path: path.clone(),
-            source,
-        };
-        if *end >= limit {
-            return Ok(());
-        }
-        let reader = match reader {
-            Some(reader) => reader,
-            None => match File::open(&path) {
-                Ok(file) => reader.insert(BufReader::with_capacity(256 << 10, file)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-                Err(error) => return Err(io(error)),
-            },
-        };
-        let mut take = |line: &[u8]| -> Result<bool, JournalError> {
-            *number += 1;
-            *end += line.len() as u64 + 1;
-            if *number == 1 {
-                // A newer format may have other sums.
-                check_format(path, line)?;
-            }
-            *above = sum::check(line, *above).ok_or_else(|| JournalError::Damaged {
-                path: path.clone(),
-                line: *number,
-                source: serde::de::Error::custom("it was changed, or one above it is missing"),
-            })?;
-            if *number > 1
-                && row_of(F::FILE, line).is_none_or(&mut wants)
-                && let Some(fact) = parse_line(path, *number, line)?
-            {
-                each(fact);
-            }
-            Ok(*end < limit)
-        };
-        loop {
-            let buffer = reader.fill_buf().map_err(io)?;
-            // Most lines lie in the buffer as a whole, and are not copied.
-            let goes_on = match memchr::memchr(b'\n', buffer) {
-                Some(length) => {
-                    let goes_on = take(&buffer[..length])?;
-                    reader.consume(length + 1);
-                    goes_on
-                }
-                None if read_line(reader, line).map_err(io)? => take(line)?,
-                None => break,
-            };
-            if !goes_on {
-                return Ok(());
-            }
-        }
-        if !line.is_empty() {
-            // The rest of this line may come yet, or its writer starts afresh here: read it again next time.
-            reader.seek(SeekFrom::Start(*end)).map_err(io)?;
-        }
-        Ok(())
-    }
 }
 
 /// Refuses the head of a newer format, and what is none.
@@ -275,17 +138,6 @@ pub(super) fn check_format(path: &Path, head: &[u8]) -> Result<(), JournalError>
         });
     }
     Ok(())
-}
-
-/// The fact of a line; `None` for kinds that this build does not know.
-fn parse_line<F: Facts>(path: &Path, number: u64, line: &[u8]) -> Result<Option<F>, JournalError> {
-    let damaged = |source| JournalError::Damaged {
-        path: path.to_owned(),
-        line: number,
-        source,
-    };
-    let kind = kind_of(line).map_err(damaged)?;
-    F::parse(&kind, line).map_err(damaged)
 }
 
 /// Reads one whole line without its line feed; `false` at the end or at a torn line.
@@ -369,7 +221,8 @@ impl Journal {
             .truncate(false)
             .open(&path)
             .map_err(io)?;
-        let end = whole_lines(&mut file).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        let end = last_line_end(&file, 0, length).map_err(io)?.unwrap_or(0);
         let above = sum::above(&mut file, end).map_err(io)?;
         file.set_len(end).map_err(io)?;
         file.seek(SeekFrom::Start(end)).map_err(io)?;
@@ -453,172 +306,5 @@ impl Journal {
             self.dirty = false;
         }
         Ok(())
-    }
-}
-
-/// Where the last whole line ends.
-fn whole_lines(file: &mut File) -> io::Result<u64> {
-    let length = file.seek(SeekFrom::End(0))?;
-    let mut end = length;
-    let mut block = [0; 4096];
-    while end > 0 {
-        let start = end.saturating_sub(block.len() as u64);
-        let size = (end - start) as usize;
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(&mut block[..size])?;
-        if let Some(at) = block[..size].iter().rposition(|byte| *byte == b'\n') {
-            return Ok(start + at as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::manifest::facts::{PullFact, Setting};
-
-    fn setting(value: &str) -> PullFact {
-        PullFact::Setting(Setting {
-            name: "objects".into(),
-            value: value.into(),
-        })
-    }
-
-    fn values(path: &Path) -> Vec<String> {
-        let mut values = Vec::new();
-        read::<PullFact>(path, |fact| {
-            if let PullFact::Setting(setting) = fact {
-                values.push(setting.value);
-            }
-        })
-        .unwrap();
-        values
-    }
-
-    #[test]
-    fn facts_come_back_in_order_and_a_torn_line_is_dropped_then_cut_off() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pull.jsonl");
-        let mut journal = Journal::open(dir.path(), "pull").unwrap();
-        journal.append(&setting("spool"));
-        journal.append(&setting("keep"));
-        journal.sync().unwrap();
-        OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .unwrap()
-            .write_all(b"{\"fact\":\"sett")
-            .unwrap();
-        assert_eq!(values(&path), ["spool", "keep"]);
-        let mut journal = Journal::open(dir.path(), "pull").unwrap();
-        journal.append(&setting("three"));
-        journal.flush().unwrap();
-        assert_eq!(values(&path), ["spool", "keep", "three"]);
-    }
-
-    #[test]
-    fn a_follower_sees_what_comes_later_and_forgets_a_torn_line() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut follow = Follow::new::<PullFact>(dir.path());
-        let mut news = || {
-            let mut values = Vec::new();
-            follow
-                .catch_up(|fact| {
-                    if let PullFact::Setting(setting) = fact {
-                        values.push(setting.value);
-                    }
-                })
-                .unwrap();
-            values
-        };
-        assert!(news().is_empty(), "not there yet");
-        let mut journal = Journal::open(dir.path(), "pull").unwrap();
-        journal.append(&setting("one"));
-        journal.flush().unwrap();
-        assert_eq!(news(), ["one"]);
-        let mut file = OpenOptions::new()
-            .append(true)
-            .open(dir.path().join("pull.jsonl"))
-            .unwrap();
-        file.write_all(b"{\"fact\":\"sett").unwrap();
-        assert!(news().is_empty());
-        let mut journal = Journal::open(dir.path(), "pull").unwrap();
-        journal.append(&setting("two"));
-        journal.flush().unwrap();
-        assert_eq!(news(), ["two"]);
-        assert!(news().is_empty());
-    }
-
-    /// Lines as a writer would leave them.
-    fn write_lines(path: &Path, lines: &[&str]) {
-        let (mut text, mut above) = (Vec::new(), sum::NONE);
-        for line in lines {
-            let start = text.len();
-            text.extend_from_slice(line.as_bytes());
-            above = sum::add(&mut text, start, above);
-            text.push(b'\n');
-        }
-        std::fs::write(path, text).unwrap();
-    }
-
-    #[test]
-    fn unknown_kinds_and_members_are_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pull.jsonl");
-        write_lines(
-            &path,
-            &[
-                r#"{"format":1,"file":"pull"}"#,
-                r#"{"fact":"future","x":1}"#,
-                r#"{ "name":"objects", "value":"keep", "more":[], "fact":"setting" }"#,
-            ],
-        );
-        assert_eq!(values(&path), ["keep"]);
-    }
-
-    #[test]
-    fn a_newer_format_and_a_damaged_line_are_told_apart() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pull.jsonl");
-        // Its lines may have other sums, or none.
-        std::fs::write(&path, "{\"format\":2}\n").unwrap();
-        assert!(matches!(
-            read::<PullFact>(&path, |_| ()),
-            Err(JournalError::TooNew { found: 2, .. })
-        ));
-        write_lines(&path, &[r#"{"format":1}"#, r#"{"fact":"setting"}"#]);
-        assert!(matches!(
-            read::<PullFact>(&path, |_| ()),
-            Err(JournalError::Damaged { line: 2, .. })
-        ));
-    }
-
-    #[test]
-    fn a_lost_line_is_damage_though_all_others_can_be_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pull.jsonl");
-        let mut journal = Journal::open(dir.path(), "pull").unwrap();
-        for value in ["one", "two", "three"] {
-            journal.append(&setting(value));
-        }
-        journal.flush().unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        for lost in 0..3 {
-            let kept = text.split_inclusive('\n').enumerate();
-            let kept: String = kept
-                .filter(|(index, _)| *index != lost)
-                .map(|(_, line)| line)
-                .collect();
-            std::fs::write(&path, kept).unwrap();
-            assert!(
-                matches!(
-                    read::<PullFact>(&path, |_| ()),
-                    Err(JournalError::Damaged { .. })
-                ),
-                "line {lost}"
-            );
-        }
     }
 }

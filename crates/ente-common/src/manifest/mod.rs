@@ -8,6 +8,7 @@ pub mod ciphertext;
 mod compact;
 pub mod facts;
 pub mod focus;
+pub mod follow;
 mod hash;
 pub mod journal;
 pub mod lock;

@@ -9,7 +9,8 @@ use crate::manifest::facts::{
     MetaFact, Object, Placement, PullFact, Sidecar, Trash, Verdict, VerifyFact,
 };
 use crate::manifest::focus::{Focus, Row};
-use crate::manifest::journal::{self, Follow, JournalError};
+use crate::manifest::follow::{self, Follow};
+use crate::manifest::journal::JournalError;
 
 /// A file in a collection: (collection ID, file ID).
 pub type PlacementKey = (i64, i64);
@@ -50,7 +51,7 @@ impl PullState {
     /// Folds `pull.jsonl`.
     ///
     /// # Errors
-    /// As [`journal::read`].
+    /// As [`follow::read`].
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
         Self::load_within(state_dir, None)
     }
@@ -58,7 +59,7 @@ impl PullState {
     /// As [`load`](Self::load), without what is out of focus.
     ///
     /// # Errors
-    /// As [`journal::read`].
+    /// As [`follow::read`].
     pub fn load_within(state_dir: &Path, focus: Option<&Focus>) -> Result<Self, JournalError> {
         let mut state = Self::default();
         Follow::new::<PullFact>(state_dir)
@@ -69,14 +70,13 @@ impl PullState {
     /// Everything but files and objects; and instead of those, in which collections files are or were: (collection ID, file ID).
     ///
     /// # Errors
-    /// As [`journal::read`].
+    /// As [`follow::read`].
     pub fn survey(state_dir: &Path) -> Result<(Self, Vec<(i64, i64)>), JournalError> {
         let (mut state, mut rows) = (Self::default(), Vec::new());
         let look = |row: Row| {
             rows.extend(row.collection.map(|collection| (collection, row.file)));
-            false
         };
-        Follow::new::<PullFact>(state_dir).catch_up_where(look, |fact| state.apply(fact))?;
+        Follow::new::<PullFact>(state_dir).survey(look, |fact| state.apply(fact))?;
         Ok((state, rows))
     }
 
@@ -194,7 +194,7 @@ impl DecryptState {
     /// Folds `decrypt.jsonl`.
     ///
     /// # Errors
-    /// As [`journal::read`].
+    /// As [`follow::read`].
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
         Self::load_within(state_dir, None)
     }
@@ -202,7 +202,7 @@ impl DecryptState {
     /// As [`load`](Self::load), without what is out of focus.
     ///
     /// # Errors
-    /// As [`journal::read`].
+    /// As [`follow::read`].
     pub fn load_within(state_dir: &Path, focus: Option<&Focus>) -> Result<Self, JournalError> {
         let mut state = Self::default();
         Follow::new::<DecryptFact>(state_dir)
@@ -286,7 +286,7 @@ impl MetaState {
     /// Folds `meta.jsonl`.
     ///
     /// # Errors
-    /// As [`journal::read`].
+    /// As [`follow::read`].
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
         Self::load_within(state_dir, None)
     }
@@ -294,7 +294,7 @@ impl MetaState {
     /// As [`load`](Self::load), without what is out of focus.
     ///
     /// # Errors
-    /// As [`journal::read`].
+    /// As [`follow::read`].
     pub fn load_within(state_dir: &Path, focus: Option<&Focus>) -> Result<Self, JournalError> {
         let mut state = Self::default();
         Follow::new::<MetaFact>(state_dir)
@@ -352,10 +352,10 @@ impl VerifyState {
     /// Folds `verify.jsonl`.
     ///
     /// # Errors
-    /// As [`journal::read`].
+    /// As [`follow::read`].
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
         let mut state = Self::default();
-        journal::read(&state_dir.join("verify.jsonl"), |fact| state.apply(fact))?;
+        follow::read(&state_dir.join("verify.jsonl"), |fact| state.apply(fact))?;
         Ok(state)
     }
 
@@ -436,7 +436,7 @@ impl State {
     /// Reads all four files; those that are not there count as empty.
     ///
     /// # Errors
-    /// As [`journal::read`].
+    /// As [`follow::read`].
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
         Self::load_within(state_dir, None)
     }
@@ -444,7 +444,7 @@ impl State {
     /// As [`load`](Self::load), without what is out of focus.
     ///
     /// # Errors
-    /// As [`journal::read`].
+    /// As [`follow::read`].
     pub fn load_within(state_dir: &Path, focus: Option<Focus>) -> Result<Self, JournalError> {
         // Where there is much, the first is as long as the others together.
         let (decrypt, others) = std::thread::scope(|scope| {

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use ente_common::manifest::ciphertext::Ciphertext;
 use ente_common::manifest::facts::{self, DecryptFact, MetaFact, PullFact, VerifyFact};
-use ente_common::manifest::journal::{Facts, Follow, Journal};
+use ente_common::manifest::follow::Follow;
+use ente_common::manifest::journal::{Facts, Journal};
 use ente_common::manifest::{Export, State};
 
 use super::{scratch, spread};
