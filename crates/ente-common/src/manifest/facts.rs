@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use blake3::Hash;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use crate::id::Version;
@@ -84,6 +84,15 @@ facts! {
 
 fn no(flag: &bool) -> bool {
     !flag
+}
+
+/// A list without room for more: it would be room for four, and there are as many of these as files.
+fn exact<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let mut list = Vec::deserialize(deserializer)?;
+    list.shrink_to_fit();
+    Ok(list)
 }
 
 /// Paths that may hold any bytes, in the form of records.
@@ -401,7 +410,11 @@ pub struct Placement {
     #[serde(default)]
     pub n: u32,
     /// The files on disk; none yet while empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "exact",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub parts: Vec<Part>,
     /// No longer exported.
     #[serde(default, skip_serializing_if = "no")]

@@ -17,9 +17,9 @@ use super::sum;
 use crate::disk::read_exact_at;
 
 /// What one thread reads at once, and the rest of a line.
-const PIECE_BYTES: u64 = 1 << 20;
+const PIECE_BYTES: u64 = 256 << 10;
 /// Pieces that are held in memory at once.
-const PIECES: usize = 16;
+const PIECES: usize = 8;
 /// What is read to find the end of a line.
 const BLOCK_BYTES: usize = 4096;
 

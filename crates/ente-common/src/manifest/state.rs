@@ -224,9 +224,7 @@ impl DecryptState {
                     self.folders.insert(key, folder)
                 };
             }
-            DecryptFact::Placement(mut placement) => {
-                // As parsed, there is room for four: there are as many of these as files.
-                placement.parts.shrink_to_fit();
+            DecryptFact::Placement(placement) => {
                 let key = (placement.collection, placement.file);
                 if placement.gone {
                     self.placements.remove(&key)
