@@ -79,7 +79,7 @@ impl Library {
         self.collections.clear();
     }
 
-    fn ciphertext(&mut self) -> Result<&mut Ciphertext, JournalError> {
+    fn ciphertext(&mut self) -> Result<&Ciphertext, JournalError> {
         match &mut self.ciphertext {
             Some(ciphertext) => Ok(ciphertext),
             none => Ok(none.insert(Ciphertext::open(&self.export.state_dir())?)),

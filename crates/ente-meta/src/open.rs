@@ -360,7 +360,7 @@ impl Library {
 
 impl Manifest {
     /// Opened at first use: in a pipe it may not be there when the run begins.
-    fn ciphertext(&mut self) -> Result<&mut Ciphertext, JournalError> {
+    fn ciphertext(&mut self) -> Result<&Ciphertext, JournalError> {
         match &mut self.ciphertext {
             Some(ciphertext) => Ok(ciphertext),
             none => Ok(none.insert(Ciphertext::open(&self.dir)?)),

@@ -139,7 +139,7 @@ pub(crate) struct Manner<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     bytes: u64,
-    file: Option<RefCell<Ciphertext>>,
+    file: Option<Ciphertext>,
 }
 
 impl Kept {
@@ -149,7 +149,7 @@ impl Kept {
         let metadata = std::fs::metadata(export.state_path("ciphertext.jsonl"));
         Self {
             bytes: metadata.map_or(0, |metadata| metadata.len()),
-            file: Ciphertext::open(&export.state_dir()).ok().map(RefCell::new),
+            file: Ciphertext::open(&export.state_dir()).ok(),
         }
     }
 
@@ -159,10 +159,7 @@ impl Kept {
 
     /// It is there; and, if that is to be `checked`, as it was written.
     pub(crate) fn holds(&self, at: u64, len: u64, checked: bool) -> bool {
-        let is_whole = |file: &RefCell<Ciphertext>| {
-            let whole = file.borrow_mut().is_whole(at, len);
-            whole.unwrap_or(false)
-        };
+        let is_whole = |file: &Ciphertext| file.is_whole(at, len).unwrap_or(false);
         self.has(at, len) && (!checked || self.file.as_ref().is_some_and(is_whole))
     }
 }

@@ -103,7 +103,7 @@ impl Entries {
     }
 
     /// Opened at the first use: a run without changes needs neither.
-    fn source(&mut self, is_fresh: bool) -> Result<&mut Ciphertext, Failure> {
+    fn source(&mut self, is_fresh: bool) -> Result<&Ciphertext, Failure> {
         let (source, dir) = if is_fresh {
             (&mut self.fresh, &self.scratch)
         } else {

@@ -175,7 +175,7 @@ impl Totals {
 
 /// How many of these lines of the ciphertext are not there as they were written.
 fn lost_of(export: &Export, lines: &[(u64, u64)]) -> io::Result<usize> {
-    let mut ciphertext = match Ciphertext::open(&export.state_dir()) {
+    let ciphertext = match Ciphertext::open(&export.state_dir()) {
         Err(JournalError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return Ok(lines.len());
         }

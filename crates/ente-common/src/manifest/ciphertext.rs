@@ -1,13 +1,14 @@
 //! `ciphertext.jsonl`: collections and files as served, encrypted; read line by line where a thin fact points.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write as _};
+use std::io::{self, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::manifest::journal::{Journal, JournalError, read_line};
+use crate::disk::read_exact_at;
+use crate::manifest::journal::{Journal, JournalError, MAX_LINE_BYTES, read_line};
 use crate::manifest::{facts, sum};
 
 #[derive(Deserialize)]
@@ -72,7 +73,7 @@ impl Ciphertext {
     ///
     /// # Errors
     /// When it cannot be read or is not in the file.
-    pub fn collection(&mut self, fact: &facts::Collection) -> Result<Box<RawValue>, JournalError> {
+    pub fn collection(&self, fact: &facts::Collection) -> Result<Box<RawValue>, JournalError> {
         self.entry(fact.id, None, fact.at, fact.len)
     }
 
@@ -80,12 +81,12 @@ impl Ciphertext {
     ///
     /// # Errors
     /// When it cannot be read or is not in the file.
-    pub fn file(&mut self, fact: &facts::File) -> Result<Box<RawValue>, JournalError> {
+    pub fn file(&self, fact: &facts::File) -> Result<Box<RawValue>, JournalError> {
         self.entry(fact.collection, Some(fact.id), fact.at, fact.len)
     }
 
     fn entry(
-        &mut self,
+        &self,
         collection: i64,
         file: Option<i64>,
         at: u64,
@@ -114,7 +115,7 @@ impl Ciphertext {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn is_whole(&mut self, at: u64, len: u64) -> io::Result<bool> {
+    pub fn is_whole(&self, at: u64, len: u64) -> io::Result<bool> {
         match self.line_at(at, len) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             line => Ok(line?.is_some()),
@@ -122,21 +123,20 @@ impl Ciphertext {
     }
 
     /// The line that stands there; `None` if it is not as it was written.
-    fn line_at(&mut self, at: u64, len: u64) -> io::Result<Option<Vec<u8>>> {
-        let len = usize::try_from(len).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-        if len > crate::manifest::journal::MAX_LINE_BYTES {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let above = sum::above(&mut self.file, at)?;
-        let mut line = vec![0; len];
-        self.file.seek(SeekFrom::Start(at))?;
-        self.file.read_exact(&mut line)?;
-        Ok(sum::check(&line, above).map(|_| line))
+    fn line_at(&self, at: u64, len: u64) -> io::Result<Option<Vec<u8>>> {
+        let end = at.checked_add(len).filter(|_| len <= MAX_LINE_BYTES as u64);
+        // The end of the line above is read with it.
+        let start = at.saturating_sub(sum::END_BYTES as u64);
+        let size = end.and_then(|end| usize::try_from(end - start).ok());
+        let mut bytes = vec![0; size.ok_or(io::ErrorKind::UnexpectedEof)?];
+        read_exact_at(&self.file, &mut bytes, start)?;
+        let line = bytes.split_off((at - start) as usize);
+        Ok(sum::check(&line, sum::of_end(&bytes)).map(|_| line))
     }
 
     /// The index is stale (a compaction was cut short): the last line about the thing wins.
     fn search(
-        &mut self,
+        &self,
         collection: i64,
         file: Option<i64>,
         at: u64,
@@ -145,8 +145,8 @@ impl Ciphertext {
             path: self.path.clone(),
             source,
         };
-        self.file.seek(SeekFrom::Start(0)).map_err(io)?;
-        let mut reader = BufReader::with_capacity(256 << 10, &self.file);
+        let whole = File::open(&self.path).map_err(io)?;
+        let mut reader = BufReader::with_capacity(256 << 10, whole);
         let mut line = Vec::new();
         let mut found = None;
         while read_line(&mut reader, &mut line).map_err(io)? {
@@ -178,7 +178,7 @@ mod tests {
         let (at, len) = append(&mut journal, 13, None, &raw(r#"{"id":13}"#));
         let (file_at, file_len) = append(&mut journal, 13, Some(101), &raw("{\"id\":\n101}"));
         journal.flush().unwrap();
-        let mut ciphertext = Ciphertext::open(dir.path()).unwrap();
+        let ciphertext = Ciphertext::open(dir.path()).unwrap();
         let collection = |at, len| facts::Collection {
             id: 13,
             at,

@@ -16,6 +16,8 @@ const BEFORE: &[u8] = b",\"sum\":\"";
 const AFTER: &[u8] = b"\"}";
 const DIGITS: usize = 8;
 const LENGTH: usize = BEFORE.len() + DIGITS + AFTER.len();
+/// The end of a line that holds its sum, with the line feed.
+pub(super) const END_BYTES: usize = LENGTH + 1;
 
 /// Adds the sum to the object that begins at `start`; tells it.
 pub(super) fn add(lines: &mut Vec<u8>, start: usize, above: u32) -> u32 {
@@ -37,13 +39,19 @@ pub(super) fn check(line: &[u8], above: u32) -> Option<u32> {
 
 /// The sum of the line that ends before `at`.
 pub(super) fn above(file: &mut (impl Read + Seek), at: u64) -> io::Result<u32> {
-    let mut tail = [0; LENGTH + 1];
-    let Some(start) = at.checked_sub(tail.len() as u64) else {
+    let mut end = [0; END_BYTES];
+    let Some(start) = at.checked_sub(end.len() as u64) else {
         return Ok(NONE);
     };
     file.seek(SeekFrom::Start(start))?;
-    file.read_exact(&mut tail)?;
-    Ok(stored(&tail[..LENGTH]).unwrap_or(NONE))
+    file.read_exact(&mut end)?;
+    Ok(of_end(&end))
+}
+
+/// The sum of a line, given its last [`END_BYTES`]; fewer are no line.
+pub(super) fn of_end(end: &[u8]) -> u32 {
+    let line = end.strip_suffix(b"\n");
+    line.and_then(stored).unwrap_or(NONE)
 }
 
 fn stored(line: &[u8]) -> Option<u32> {

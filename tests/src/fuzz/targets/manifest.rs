@@ -75,7 +75,7 @@ fn journal<F: Facts + PartialEq + std::fmt::Debug>(dir: &Path, data: &[u8]) {
 fn ciphertext(dir: &Path, data: &[u8]) {
     let data = &summed(data);
     fs::write(dir.join("ciphertext.jsonl"), data).expect("scratch");
-    let mut ciphertext = Ciphertext::open(dir).expect("it is there");
+    let ciphertext = Ciphertext::open(dir).expect("it is there");
     let at = spread(data, data.len()) as u64;
     for (at, len) in [
         (0, data.len() as u64),
