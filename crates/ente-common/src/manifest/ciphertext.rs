@@ -39,10 +39,9 @@ pub fn append(
         line.extend_from_slice(entry.get().as_bytes());
         // JSON allows line feeds between tokens; a record of ours is one line.
         for byte in &mut line[start..] {
-            *byte = if matches!(byte, b'\n' | b'\r') {
-                b' '
-            } else {
-                *byte
+            *byte = match *byte {
+                b'\n' | b'\r' => b' ',
+                other => other,
             };
         }
         line.push(b'}');
