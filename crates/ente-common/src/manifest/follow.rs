@@ -195,7 +195,7 @@ fn pieces(file: &File, mut start: u64, mut above: u32, limit: u64) -> io::Result
         // What is left is torn, or is still being written.
         let Some(end) = end else { break };
         pieces.push(Piece { start, end, above });
-        above = sum::above(&mut &*file, end)?;
+        above = sum::above(file, end)?;
         start = end;
     }
     Ok(pieces)

@@ -159,18 +159,18 @@ pub(crate) fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Re
 
 /// The lines within the last bytes of a journal and where each ends: those after the last that is not as it was written; none where the last is torn.
 pub(super) fn last_lines(path: &Path, bytes: u64) -> io::Result<Vec<(Vec<u8>, Mark)>> {
-    let mut file = File::open(path)?;
-    let start = file.metadata()?.len().saturating_sub(bytes);
-    file.seek(SeekFrom::Start(start))?;
-    let mut tail = Vec::new();
-    (&mut file).take(bytes).read_to_end(&mut tail)?;
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let start = length.saturating_sub(bytes);
+    let mut tail = vec![0; (length - start) as usize];
+    disk::read_exact_at(&file, &mut tail, start)?;
     let mut lines = Vec::new();
     // The first may have lost its beginning.
     let Some(first) = tail.iter().position(|byte| *byte == b'\n') else {
         return Ok(lines);
     };
     let mut end = start + first as u64 + 1;
-    let mut above = sum::above(&mut file, end)?;
+    let mut above = sum::above(&file, end)?;
     for line in tail[first + 1..].split_inclusive(|byte| *byte == b'\n') {
         end += line.len() as u64;
         let Some(line) = line.strip_suffix(b"\n") else {
@@ -182,7 +182,7 @@ pub(super) fn last_lines(path: &Path, bytes: u64) -> io::Result<Vec<(Vec<u8>, Ma
                 lines.push((line.to_vec(), Mark::new(end, above)));
             }
             None => {
-                above = sum::above(&mut file, end)?;
+                above = sum::above(&file, end)?;
                 lines.clear();
             }
         }
@@ -223,7 +223,7 @@ impl Journal {
             .map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         let end = last_line_end(&file, 0, length).map_err(io)?.unwrap_or(0);
-        let above = sum::above(&mut file, end).map_err(io)?;
+        let above = sum::above(&file, end).map_err(io)?;
         file.set_len(end).map_err(io)?;
         file.seek(SeekFrom::Start(end)).map_err(io)?;
         let mut journal = Self {

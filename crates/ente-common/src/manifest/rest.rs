@@ -49,7 +49,7 @@ impl Mark {
         mut takes: impl FnMut(&[u8]) -> bool,
     ) -> io::Result<Option<u64>> {
         let path = journal_path(state_dir, journal);
-        let file = match File::open(&path) {
+        let mut file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok((self.bytes == 0).then_some(0));
             }
@@ -59,13 +59,13 @@ impl Mark {
         if length < self.bytes || length - self.bytes > MAX_TAIL_BYTES {
             return Ok(None);
         }
-        let mut lines = BufReader::new(file);
-        let mut above = sum::above(&mut lines, self.bytes)?;
+        let mut above = sum::above(&file, self.bytes)?;
         if Self::new(self.bytes, above) != *self {
             return Ok(None);
         }
         let mut end = self.bytes;
-        lines.seek(SeekFrom::Start(self.bytes))?;
+        file.seek(SeekFrom::Start(self.bytes))?;
+        let mut lines = BufReader::new(file);
         let mut line = Vec::new();
         let mut is_head = self.bytes == 0;
         while read_line(&mut lines, &mut line)? {
@@ -83,14 +83,14 @@ impl Mark {
 
     /// The end of a journal.
     fn end_of(path: &Path) -> io::Result<Self> {
-        let mut journal = match File::open(path) {
+        let journal = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Self::new(0, sum::NONE));
             }
             journal => journal?,
         };
         let bytes = journal.metadata()?.len();
-        Ok(Self::new(bytes, sum::above(&mut journal, bytes)?))
+        Ok(Self::new(bytes, sum::above(&journal, bytes)?))
     }
 }
 

@@ -7,7 +7,10 @@
 //!
 //! In Python: `zlib.crc32(body, above)`.
 
-use std::io::{self, Read, Seek, SeekFrom, Write as _};
+use std::fs::File;
+use std::io::{self, Write as _};
+
+use crate::disk::read_exact_at;
 
 /// What the first line begins with, and a line below one that has no sum.
 pub(super) const NONE: u32 = 0;
@@ -38,13 +41,12 @@ pub(super) fn check(line: &[u8], above: u32) -> Option<u32> {
 }
 
 /// The sum of the line that ends before `at`.
-pub(super) fn above(file: &mut (impl Read + Seek), at: u64) -> io::Result<u32> {
+pub(super) fn above(file: &File, at: u64) -> io::Result<u32> {
     let mut end = [0; END_BYTES];
     let Some(start) = at.checked_sub(end.len() as u64) else {
         return Ok(NONE);
     };
-    file.seek(SeekFrom::Start(start))?;
-    file.read_exact(&mut end)?;
+    read_exact_at(file, &mut end, start)?;
     Ok(of_end(&end))
 }
 
