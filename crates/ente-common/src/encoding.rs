@@ -33,7 +33,14 @@ pub fn from_base64(text: &str) -> Result<Vec<u8>, EncodingError> {
 
 /// Decodes standard, padded base64 of exactly `N` bytes: keys, nonces, headers, salts.
 pub fn array_from_base64<const N: usize>(text: &str) -> Result<[u8; N], EncodingError> {
-    exact(&from_base64(text)?)
+    let mut bytes = [0; N];
+    match general_purpose::STANDARD.decode_slice(text, &mut bytes) {
+        Ok(actual) if actual == N => Ok(bytes),
+        _ => Err(EncodingError::Length {
+            expected: N,
+            actual: from_base64(text)?.len(),
+        }),
+    }
 }
 
 /// Encodes an auth token the way `X-Auth-Token` wants it: URL-safe alphabet, padded.
@@ -46,13 +53,6 @@ pub fn from_base64_url(text: &str) -> Result<Vec<u8>, EncodingError> {
     general_purpose::URL_SAFE
         .decode(text)
         .map_err(|_| EncodingError::Base64)
-}
-
-fn exact<const N: usize>(bytes: &[u8]) -> Result<[u8; N], EncodingError> {
-    bytes.try_into().map_err(|_| EncodingError::Length {
-        expected: N,
-        actual: bytes.len(),
-    })
 }
 
 #[cfg(test)]

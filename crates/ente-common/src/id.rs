@@ -6,10 +6,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::encoding::array_from_base64;
 
 /// What a decryption header has, decoded.
 const HEADER_BYTES: usize = 24;
@@ -28,10 +28,7 @@ impl Version {
 
     /// The version that a decryption header names; `None` unless it is base64 of 24 bytes.
     pub fn of_header(header: &str) -> Option<Self> {
-        let bytes = STANDARD.decode(header).ok()?;
-        if bytes.len() != HEADER_BYTES {
-            return None;
-        }
+        let bytes: [u8; HEADER_BYTES] = array_from_base64(header).ok()?;
         bytes.first_chunk().copied().map(Self)
     }
 }
