@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use ente_common::exit::Failure;
 use ente_common::manifest::facts::DecryptFact;
 use ente_common::manifest::state::VerifyState;
-use ente_common::manifest::{Focus, News, Rest, focus, rest};
+use ente_common::manifest::{News, Rest, rest};
 use ente_common::record::Scope;
 
 use crate::Args;
@@ -25,25 +25,19 @@ impl Run<'_> {
     }
 
     /// What can be touched since a run found nothing to do; `None`: everything.
-    ///
-    /// With it how many bytes of `pull.jsonl` that goes by.
-    pub(crate) fn find_focus(&self) -> Result<Option<(Focus, u64)>, Failure> {
+    pub(crate) fn news(&self, verify: &VerifyState) -> Result<Option<News>, Failure> {
         let state_dir = self.tree.export.state_dir();
         let is_plain = self.scope == Scope::All && !self.args.dry_run && !self.tree.is_writing();
-        if !is_plain || self.wants_all || rest::is_disturbed(&state_dir, "decrypt") {
+        let takes_all = self.wants_all || verify.adopts_from_tree();
+        if !is_plain || takes_all || rest::is_disturbed(&state_dir, "decrypt") {
             return Ok(None);
         }
         let news = News::of::<DecryptFact>(&state_dir);
-        let Some(news) = news.filter(|news| asks_nothing_new(self.args, &news.rest)) else {
+        let Some(mut news) = news.filter(|news| asks_nothing_new(self.args, &news.rest)) else {
             return Ok(None);
         };
-        let seen = news.seen.get("pull").copied().unwrap_or_default();
-        let mut focus = news.focus;
-        let rows = focus::rows(&state_dir)?;
-        focus.take_files(&rows);
-        focus.take_albums(&rows);
-        let takes_all = VerifyState::load(&state_dir)?.adopts_from_tree();
-        Ok((!takes_all).then_some((focus, seen)))
+        news.focus.widen(&state_dir)?;
+        Ok(Some(news))
     }
 
     /// Notes that nothing is left to do, so that the next run need not find that out.

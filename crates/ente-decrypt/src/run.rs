@@ -350,9 +350,12 @@ impl<'a> Run<'a> {
         self.basis = rest::basis(&state_dir);
         self.is_behind = false;
         self.read_bytes = journal_bytes(&self.tree.export);
-        let found = self.find_focus()?;
-        let seen = found.as_ref().map_or(u64::MAX, |(_, seen)| *seen);
-        let found = found.map(|(focus, _)| focus);
+        let verify = VerifyState::load(&state_dir)?;
+        let news = self.news(&verify)?;
+        let seen = news.as_ref().map_or(u64::MAX, |news| {
+            news.seen.get("pull").copied().unwrap_or_default()
+        });
+        let found = news.map(|news| news.focus);
         let focus = found.as_ref();
         self.follow = Follow::new::<PullFact>(&state_dir);
         let mut pull = PullState::default();
@@ -393,8 +396,8 @@ impl<'a> Run<'a> {
             pull,
             decrypt,
             meta,
-            verify: VerifyState::load(&state_dir)?,
-            focus: found.clone(),
+            verify,
+            focus: found,
         };
         let (args, partial) = (self.args, self.tree.partial(""));
         let settings = Settings::new(&state, args.mtime, args.link, args.on_remove, || {

@@ -5,7 +5,7 @@ use std::path::Path;
 use ente_common::exit::Failure;
 use ente_common::layout::Sidecars;
 use ente_common::manifest::facts::MetaFact;
-use ente_common::manifest::{JournalError, News, Rest, State, focus, rest};
+use ente_common::manifest::{JournalError, News, Rest, State, rest};
 
 use crate::write::Writer;
 
@@ -36,7 +36,7 @@ pub(crate) fn holds(state_dir: &Path, sidecars: Option<Sidecars>) -> bool {
 ///
 /// # Errors
 /// When the manifest cannot be read.
-pub(crate) fn focus(
+pub(crate) fn news(
     state_dir: &Path,
     sidecars: Option<Sidecars>,
 ) -> Result<Option<News>, JournalError> {
@@ -49,9 +49,7 @@ pub(crate) fn focus(
     let Some(mut news) = news.filter(|news| asks_nothing_new(&news.rest, sidecars)) else {
         return Ok(None);
     };
-    let rows = focus::rows(state_dir)?;
-    news.focus.take_files(&rows);
-    news.focus.take_albums(&rows);
+    news.focus.widen(state_dir)?;
     Ok(Some(news))
 }
 

@@ -150,7 +150,7 @@ impl<'a> Stage<'a> {
             .filter(|_| self.plan.whole)
             .map(|writer| writer.export().state_dir());
         let news = match state_dir {
-            Some(dir) => rest::focus(&dir, self.plan.sidecars)?,
+            Some(dir) => rest::news(&dir, self.plan.sidecars)?,
             None => None,
         };
         self.library.load(news)?;

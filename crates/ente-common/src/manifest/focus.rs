@@ -137,10 +137,16 @@ impl Focus {
         self.files.extend(touched.map(|row| row.1));
     }
 
-    /// Takes in all collections of the files, for the names in them.
-    pub fn take_albums(&mut self, rows: &[(i64, i64)]) {
+    /// Takes in all files of the collections, and all collections of those files, for the names in them. Whatever is exported was listed once.
+    ///
+    /// # Errors
+    /// As [`Follow::catch_up`](super::follow::Follow::catch_up).
+    pub fn widen(&mut self, state_dir: &Path) -> Result<(), JournalError> {
+        let (_, rows) = PullState::survey(state_dir)?;
+        self.take_files(&rows);
         let touched = rows.iter().filter(|row| self.files.contains(&row.1));
         self.collections.extend(touched.map(|row| row.0));
+        Ok(())
     }
 
     /// Of this file, everything is known.
@@ -155,14 +161,6 @@ impl Focus {
                 .collection
                 .is_some_and(|id| self.collections.contains(&id))
     }
-}
-
-/// The files in collections that listings named: (collection ID, file ID). Whatever is exported was listed once.
-///
-/// # Errors
-/// As [`Follow::catch_up`](super::follow::Follow::catch_up).
-pub fn rows(state_dir: &Path) -> Result<Vec<(i64, i64)>, JournalError> {
-    PullState::survey(state_dir).map(|(_, rows)| rows)
 }
 
 /// What a line is about, if its kind is one of which there are as many as files, and it begins as we write them.
@@ -308,11 +306,10 @@ mod tests {
         let dir = scene(vec![album(1), PullFact::Listing(Listing::default())]);
         let news = News::of::<PullFact>(dir.path()).unwrap();
         let mut focus = news.focus;
-        let rows = rows(dir.path()).unwrap();
+        let (_, rows) = PullState::survey(dir.path()).unwrap();
         assert_eq!(rows, [(1, 10), (1, 11), (2, 11), (3, 12)]);
-        focus.take_files(&rows);
+        focus.widen(dir.path()).unwrap();
         assert!(focus.has(10) && focus.has(11) && !focus.has(12));
-        focus.take_albums(&rows);
         let state = State::load_within(dir.path(), Some(focus)).unwrap();
         let known: Vec<_> = state.pull.files.keys().copied().collect();
         assert_eq!(known, [(1, 10), (1, 11), (2, 11)]);
