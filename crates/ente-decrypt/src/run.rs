@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::BufRead;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use ente_common::cli::{Io, run_id};
@@ -13,7 +12,6 @@ use ente_common::exit::{Exit, Failure};
 use ente_common::keystore::KeysFile;
 use ente_common::manifest::adoption::Adoptable;
 use ente_common::manifest::facts::PullFact;
-use ente_common::manifest::focus::Row;
 use ente_common::manifest::follow::Follow;
 use ente_common::manifest::state::{DecryptState, MetaState, PullState, VerifyState, covers};
 use ente_common::manifest::{
@@ -352,42 +350,36 @@ impl<'a> Run<'a> {
         self.read_bytes = journal_bytes(&self.tree.export);
         let verify = VerifyState::load(&state_dir)?;
         let news = self.news(&verify)?;
-        let seen = news.as_ref().map_or(u64::MAX, |news| {
-            news.seen.get("pull").copied().unwrap_or_default()
-        });
+        let seen = news.as_ref().map_or(u64::MAX, |news| news.seen("pull"));
         let found = news.map(|news| news.focus);
         let focus = found.as_ref();
         self.follow = Follow::new::<PullFact>(&state_dir);
         let mut pull = PullState::default();
         let follow = &mut self.follow;
-        let is_strange = AtomicBool::new(false);
+        let mut is_strange = false;
         let (others, read) = std::thread::scope(|scope| {
             let others = scope.spawn(|| -> Result<_, JournalError> {
                 let decrypt = DecryptState::load_within(&state_dir, focus)?;
                 let meta = MetaState::load_within(&state_dir, focus)?;
                 Ok((decrypt, meta))
             });
-            let wants = |row| covers(focus, row);
-            let read = follow.read_to(seen, wants, |fact| pull.apply(fact));
+            let read = follow.read_to(seen, |row| covers(focus, row), |fact| pull.apply(fact));
             // What came meanwhile may be about anything.
-            let late = |row: Row| {
-                if !focus.is_some_and(|focus| focus.has(row.file)) {
-                    is_strange.store(true, Ordering::Relaxed);
-                }
-                wants(row)
-            };
             let read = read.and_then(|()| {
-                follow.catch_up_where(late, |fact| {
-                    if matches!(fact, PullFact::Collection(_)) {
-                        is_strange.store(true, Ordering::Relaxed);
-                    }
+                follow.catch_up(|fact| {
+                    is_strange |= focus.is_some_and(|focus| match &fact {
+                        PullFact::Collection(_) => true,
+                        PullFact::File(file) => !focus.has(file.id),
+                        PullFact::Object(object) => !focus.has(object.id),
+                        _ => false,
+                    });
                     pull.apply(fact);
                 })
             });
             (others.join().expect("reading does not panic"), read)
         });
         read?;
-        if is_strange.into_inner() && focus.is_some() {
+        if is_strange {
             self.wants_all = true;
             return self.survey();
         }

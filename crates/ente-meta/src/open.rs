@@ -1,16 +1,14 @@
 //! The library as the manifest and the records have it, opened with the account's keys.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ente_common::exit::{Failure, chain};
 use ente_common::keystore::KeysFile;
 use ente_common::manifest::ciphertext::Ciphertext;
 use ente_common::manifest::facts::{DecryptFact, PullFact};
-use ente_common::manifest::focus::Row;
 use ente_common::manifest::follow::Follow;
-use ente_common::manifest::state::{MetaState, VerifyState, covers};
+use ente_common::manifest::state::{MetaState, VerifyState};
 use ente_common::manifest::{Digest, JournalError, News, Rest, State};
 use ente_common::model::{
     CollectionKind, EffectiveMetadata, OpenedCollection, OpenedFile, Visibility,
@@ -32,8 +30,8 @@ pub(crate) struct Library {
     pub(crate) state: State,
     /// (file, collection), ascending, of the last closed listing.
     holders: Vec<(i64, i64)>,
-    /// Bytes of journals that the focus goes by.
-    seen: BTreeMap<String, u64>,
+    /// Something of a listing was loaded, and is not opened yet.
+    is_listed: bool,
     /// What is to be read of the manifest before anybody may rest.
     rest: Rest,
 }
@@ -81,34 +79,42 @@ impl Library {
             albums: HashMap::new(),
             manifest,
             state: State::default(),
-            seen: BTreeMap::new(),
+            is_listed: false,
             rest: Rest::default(),
             holders: Vec::new(),
         }
     }
 
-    /// Reads what is known of sidecars; of what is out of the focus of `news`, nothing is known from now on.
+    /// Reads what is known of sidecars, and what `news` go by; of what is out of their focus, nothing is known from now on.
     ///
     /// # Errors
     /// When the manifest cannot be read.
     pub(crate) fn load(&mut self, news: Option<News>) -> Result<(), JournalError> {
-        if let Some(manifest) = &mut self.manifest {
-            let dir = &manifest.dir;
-            let (focus, seen) = match news {
-                Some(news) => (Some(news.focus), news.seen),
-                None => (None, BTreeMap::new()),
-            };
-            self.rest = rest::begin(dir);
-            self.seen = seen;
-            manifest.pull = Follow::new::<PullFact>(dir);
-            manifest.decrypt = Follow::new::<DecryptFact>(dir);
-            self.state = State {
-                meta: MetaState::load_within(dir, focus.as_ref())?,
-                verify: VerifyState::load(dir)?,
-                focus,
-                ..State::default()
-            };
+        let Some(manifest) = &mut self.manifest else {
+            return Ok(());
+        };
+        let dir = &manifest.dir;
+        self.rest = rest::begin(dir);
+        manifest.pull = Follow::new::<PullFact>(dir);
+        manifest.decrypt = Follow::new::<DecryptFact>(dir);
+        let focus = news.as_ref().map(|news| &news.focus);
+        self.state = State {
+            meta: MetaState::load_within(dir, focus)?,
+            verify: VerifyState::load(dir)?,
+            ..State::default()
+        };
+        if let Some(news) = news {
+            let State { pull, decrypt, .. } = &mut self.state;
+            let wants = |row| news.focus.covers(row);
+            manifest
+                .pull
+                .read_to(news.seen("pull"), wants, |fact| pull.apply(fact))?;
+            manifest
+                .decrypt
+                .read_to(news.seen("decrypt"), wants, |fact| decrypt.apply(fact))?;
+            self.state.focus = Some(news.focus);
         }
+        self.is_listed = self.state.pull.listing.is_some();
         Ok(())
     }
 
@@ -131,41 +137,34 @@ impl Library {
         let Some(manifest) = &mut self.manifest else {
             return Ok(false);
         };
-        let mut listed = false;
-        let is_strange = AtomicBool::new(false);
+        let mut listed = std::mem::take(&mut self.is_listed);
         let State {
             pull,
             decrypt,
             focus,
             ..
         } = &mut self.state;
-        let focus = focus.as_ref();
-        let seen = |journal: &str| self.seen.get(journal).copied().unwrap_or_default();
-        let wants = |row: Row| covers(focus, row);
-        manifest.pull.read_to(seen("pull"), wants, |fact| {
-            listed |= matches!(fact, PullFact::Listing(_));
-            pull.apply(fact);
-        })?;
-        let apply = |fact: DecryptFact| decrypt.apply(fact);
-        manifest.decrypt.read_to(seen("decrypt"), wants, apply)?;
         // What came since may be about anything.
-        let late = |row: Row| {
-            if row.collection.is_some() && focus.is_some_and(|it| !it.has(row.file)) {
-                is_strange.store(true, Ordering::Relaxed);
+        let mut is_strange = false;
+        let is_unknown = |file| focus.as_ref().is_some_and(|focus| !focus.has(file));
+        manifest.pull.catch_up(|fact| {
+            match &fact {
+                PullFact::Listing(_) => listed = true,
+                PullFact::Collection(_) => is_strange = true,
+                PullFact::File(file) => is_strange |= is_unknown(file.id),
+                _ => {}
             }
-            wants(row)
-        };
-        let mut is_album = false;
-        manifest.pull.catch_up_where(late, |fact| {
-            listed |= matches!(fact, PullFact::Listing(_));
-            is_album |= matches!(fact, PullFact::Collection(_));
             pull.apply(fact);
         })?;
-        manifest.decrypt.catch_up_where(late, |fact: DecryptFact| {
-            is_album |= matches!(fact, DecryptFact::Folder(_));
+        manifest.decrypt.catch_up(|fact| {
+            match &fact {
+                DecryptFact::Folder(_) => is_strange = true,
+                DecryptFact::Placement(placement) => is_strange |= is_unknown(placement.file),
+                _ => {}
+            }
             decrypt.apply(fact);
         })?;
-        if focus.is_some() && (is_strange.into_inner() || is_album) {
+        if is_strange && focus.is_some() {
             self.load(None)?;
             return self.refresh();
         }

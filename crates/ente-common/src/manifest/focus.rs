@@ -40,8 +40,8 @@ pub struct News {
     pub at: Mark,
     /// Collections and files that were named since.
     pub focus: Focus,
-    /// How many bytes of each journal were looked at: what comes later may name others.
-    pub seen: BTreeMap<String, u64>,
+    /// How many bytes of each journal were looked at.
+    seen: BTreeMap<String, u64>,
 }
 
 impl News {
@@ -73,6 +73,11 @@ impl News {
             focus,
             seen,
         })
+    }
+
+    /// How many bytes of a journal were looked at: what comes later may name others.
+    pub fn seen(&self, journal: &str) -> u64 {
+        self.seen.get(journal).copied().unwrap_or_default()
     }
 }
 
