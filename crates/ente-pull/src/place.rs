@@ -8,7 +8,7 @@ use ente_common::exit::Failure;
 use ente_common::layout;
 use ente_common::manifest::facts::{self, PullFact, Setting};
 use ente_common::manifest::follow::Follow;
-use ente_common::manifest::state::{DecryptState, MetaState, PullState, VerifyState};
+use ente_common::manifest::state::{DecryptState, PullState, VerifyState};
 use ente_common::manifest::{
     ContentKey, Export, Focus, Journal, JournalError, Lock, News, Rest, State,
 };
@@ -284,9 +284,9 @@ impl Place {
         self.state = State {
             pull,
             decrypt: decrypt?,
-            meta: MetaState::default(),
-            verify: VerifyState::load(&state_dir)?,
+            verify: std::mem::take(&mut self.state.verify),
             focus: Some(focus.clone()),
+            ..State::default()
         };
         Ok(())
     }
