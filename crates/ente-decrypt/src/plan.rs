@@ -498,12 +498,12 @@ pub fn relinks(
     siblings: &Siblings,
 ) -> Vec<(PlacementKey, Vec<PlacementKey>)> {
     let mut relinks = Vec::new();
-    if mode == LinkMode::Auto {
+    let Some(how) = mode.how() else {
         return relinks;
-    }
+    };
     let is_other = |key: &PlacementKey| {
         let parts = &state.decrypt.placements[key].parts;
-        let is_other = |part: &Part| part.how.is_linked() && Some(part.how) != mode.how();
+        let is_other = |part: &Part| part.how.is_linked() && part.how != how;
         parts.iter().any(is_other)
     };
     // Of other files, not all placements are known.

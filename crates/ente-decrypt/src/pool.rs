@@ -18,6 +18,7 @@ use crate::open::undecryptable;
 use crate::place::sync_all;
 use crate::plan::{Source, lacks, source};
 use crate::run::Run;
+use crate::settings::word;
 use crate::tree::{Album, problem};
 
 /// A batch closes after so many files,
@@ -357,7 +358,7 @@ impl Run<'_> {
                 }
                 Err(Refusal::Interrupted) => is_finished = false,
                 Err(Refusal::CannotLink(error)) => {
-                    let mode = self.tree.settings.link.as_str();
+                    let mode = word(&self.tree.settings.link);
                     let what = format!("the file system cannot do `--link {mode}`");
                     failure = failure.or(Some(
                         Failure::new(Exit::Failed, what)

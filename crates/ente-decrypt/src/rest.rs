@@ -1,6 +1,5 @@
 //! A run with nothing to do, told by the end of the manifest alone.
 
-use clap::ValueEnum;
 use ente_common::exit::Failure;
 use ente_common::manifest::facts::DecryptFact;
 use ente_common::manifest::state::VerifyState;
@@ -9,6 +8,7 @@ use ente_common::record::Scope;
 
 use crate::Args;
 use crate::run::Run;
+use crate::settings::word;
 
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
@@ -66,16 +66,11 @@ pub(crate) fn basis(state_dir: &std::path::Path) -> Rest {
 
 /// No option asks for what was not so before.
 fn asks_nothing_new(args: &Args, rest: &Rest) -> bool {
-    let is = |name: &str, value: Option<&str>| {
-        value.is_none_or(|value| rest.given.get(name).map(String::as_str) == Some(value))
+    let is = |name: &str, value: Option<String>| {
+        value.is_none_or(|value| rest.given.get(name) == Some(&value))
     };
-    let word =
-        |value: Option<clap::builder::PossibleValue>| value.map(|it| it.get_name().to_owned());
-    let mtime = word(args.mtime.and_then(|it| it.to_possible_value()));
-    let link = word(args.link.and_then(|it| it.to_possible_value()));
-    let on_remove = word(args.on_remove.and_then(|it| it.to_possible_value()));
-    is("release", Some(RELEASE))
-        && is("mtime", mtime.as_deref())
-        && is("link", link.as_deref())
-        && is("on_remove", on_remove.as_deref())
+    is("release", Some(RELEASE.to_owned()))
+        && is("mtime", args.mtime.as_ref().map(word))
+        && is("link", args.link.as_ref().map(word))
+        && is("on_remove", args.on_remove.as_ref().map(word))
 }

@@ -56,16 +56,6 @@ impl LinkMode {
             Self::Copy => Some(How::Copy),
         }
     }
-
-    /// As facts spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Reflink => "reflink",
-            Self::Hard => "hard",
-            Self::Copy => "copy",
-        }
-    }
 }
 
 /// What becomes of a file that the account no longer has.
@@ -197,15 +187,17 @@ fn settle<T: ValueEnum + Default + PartialEq>(
     let Some(asked) = asked else {
         return stored_value(stored);
     };
-    let value = asked
-        .to_possible_value()
-        .map(|value| value.get_name().to_owned());
-    if let Some(value) = value
-        && stored != Some(&value)
-    {
+    let value = word(&asked);
+    if stored != Some(&value) {
         news.push(fact(name, value));
     }
     asked
+}
+
+/// The value of an option, as on the command line and in facts.
+pub fn word(value: &impl ValueEnum) -> String {
+    let value = value.to_possible_value().expect("no value is skipped");
+    value.get_name().to_owned()
 }
 
 fn fact(name: &str, value: String) -> DecryptFact {
