@@ -170,28 +170,29 @@ impl Focus {
 
 /// What a line is about, if its kind is one of which there are as many as files, and it begins as we write them.
 pub(super) fn row_of(journal: &str, line: &[u8]) -> Option<Row> {
-    let (collection, members) = match journal {
-        "pull" => match line.strip_prefix(b"{\"fact\":\"file\",\"collection\":") {
-            Some(members) => int(members).map(|(id, rest)| (Some(id), rest))?,
-            None => (None, line.strip_prefix(b"{\"fact\":\"object\",")?),
-        },
-        "decrypt" => match line.strip_prefix(b"{\"fact\":\"placement\",\"collection\":") {
-            Some(members) => int(members).map(|(id, rest)| (Some(id), rest))?,
-            None => (None, line.strip_prefix(b"{\"fact\":\"object\",")?),
-        },
-        "meta" => {
-            let members = line.strip_prefix(b"{\"fact\":\"sidecar\",\"collection\":")?;
-            int(members).map(|(id, rest)| (Some(id), rest))?
-        }
+    let (placed, id): (_, &[u8]) = match journal {
+        "pull" => (
+            line.strip_prefix(b"{\"fact\":\"file\",\"collection\":"),
+            b"\"id\":",
+        ),
+        "decrypt" => (
+            line.strip_prefix(b"{\"fact\":\"placement\",\"collection\":"),
+            b"\"file\":",
+        ),
+        "meta" => (
+            line.strip_prefix(b"{\"fact\":\"sidecar\",\"collection\":"),
+            b"\"file\":",
+        ),
         _ => return None,
     };
-    let is_placement = collection.is_some() && journal != "pull";
-    let name: &[u8] = if is_placement {
-        b"\"file\":"
-    } else {
-        b"\"id\":"
+    let (collection, file) = match placed {
+        Some(members) => {
+            let (collection, members) = int(members)?;
+            (Some(collection), members.strip_prefix(id)?)
+        }
+        None => (None, line.strip_prefix(b"{\"fact\":\"object\",\"id\":")?),
     };
-    let (file, _) = int(members.strip_prefix(name)?)?;
+    let (file, _) = int(file)?;
     Some(Row { collection, file })
 }
 
