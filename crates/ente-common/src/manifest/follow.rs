@@ -23,14 +23,6 @@ const PIECES: usize = 8;
 /// What is read to find the end of a line.
 const BLOCK_BYTES: usize = 4096;
 
-/// Reads all whole facts of `path` in order; a file that is not there has none.
-///
-/// # Errors
-/// When the file cannot be read, is of a newer format or damaged.
-pub fn read<F: Facts>(path: &Path, each: impl FnMut(F)) -> Result<(), JournalError> {
-    Follow::at(path.to_owned()).catch_up(each)
-}
-
 /// Follows a file that its writer goes on appending to: each [`catch_up`](Follow::catch_up) reads what came since.
 #[derive(Debug)]
 pub struct Follow {
@@ -45,12 +37,8 @@ pub struct Follow {
 impl Follow {
     /// Follows the file of these facts from the first one; it need not be there yet.
     pub fn new<F: Facts>(state_dir: &Path) -> Self {
-        Self::at(journal_path(state_dir, F::FILE))
-    }
-
-    fn at(path: PathBuf) -> Self {
         Self {
-            path,
+            path: journal_path(state_dir, F::FILE),
             file: None,
             lines: 0,
             end: 0,
@@ -322,6 +310,10 @@ mod tests {
             name: "objects".into(),
             value: value.into(),
         })
+    }
+
+    fn read<F: Facts>(path: &Path, each: impl FnMut(F)) -> Result<(), JournalError> {
+        Follow::new::<F>(path.parent().unwrap()).catch_up(each)
     }
 
     fn values(path: &Path) -> Vec<String> {

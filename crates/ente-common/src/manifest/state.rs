@@ -9,7 +9,7 @@ use crate::manifest::facts::{
     MetaFact, Object, Placement, PullFact, Sidecar, Trash, Verdict, VerifyFact,
 };
 use crate::manifest::focus::{Focus, Row};
-use crate::manifest::follow::{self, Follow};
+use crate::manifest::follow::Follow;
 use crate::manifest::journal::JournalError;
 
 /// A file in a collection: (collection ID, file ID).
@@ -51,7 +51,7 @@ impl PullState {
     /// Folds `pull.jsonl`.
     ///
     /// # Errors
-    /// As [`follow::read`].
+    /// As [`Follow::catch_up`].
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
         Self::load_within(state_dir, None)
     }
@@ -59,7 +59,7 @@ impl PullState {
     /// As [`load`](Self::load), without what is out of focus.
     ///
     /// # Errors
-    /// As [`follow::read`].
+    /// As [`Follow::catch_up`].
     pub fn load_within(state_dir: &Path, focus: Option<&Focus>) -> Result<Self, JournalError> {
         let mut state = Self::default();
         Follow::new::<PullFact>(state_dir)
@@ -70,7 +70,7 @@ impl PullState {
     /// Everything but files and objects; and instead of those, in which collections files are or were: (collection ID, file ID).
     ///
     /// # Errors
-    /// As [`follow::read`].
+    /// As [`Follow::catch_up`].
     pub fn survey(state_dir: &Path) -> Result<(Self, Vec<(i64, i64)>), JournalError> {
         let (mut state, mut rows) = (Self::default(), Vec::new());
         let look = |row: Row| {
@@ -194,7 +194,7 @@ impl DecryptState {
     /// Folds `decrypt.jsonl`.
     ///
     /// # Errors
-    /// As [`follow::read`].
+    /// As [`Follow::catch_up`].
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
         Self::load_within(state_dir, None)
     }
@@ -202,7 +202,7 @@ impl DecryptState {
     /// As [`load`](Self::load), without what is out of focus.
     ///
     /// # Errors
-    /// As [`follow::read`].
+    /// As [`Follow::catch_up`].
     pub fn load_within(state_dir: &Path, focus: Option<&Focus>) -> Result<Self, JournalError> {
         let mut state = Self::default();
         Follow::new::<DecryptFact>(state_dir)
@@ -284,7 +284,7 @@ impl MetaState {
     /// Folds `meta.jsonl`.
     ///
     /// # Errors
-    /// As [`follow::read`].
+    /// As [`Follow::catch_up`].
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
         Self::load_within(state_dir, None)
     }
@@ -292,7 +292,7 @@ impl MetaState {
     /// As [`load`](Self::load), without what is out of focus.
     ///
     /// # Errors
-    /// As [`follow::read`].
+    /// As [`Follow::catch_up`].
     pub fn load_within(state_dir: &Path, focus: Option<&Focus>) -> Result<Self, JournalError> {
         let mut state = Self::default();
         Follow::new::<MetaFact>(state_dir)
@@ -350,10 +350,10 @@ impl VerifyState {
     /// Folds `verify.jsonl`.
     ///
     /// # Errors
-    /// As [`follow::read`].
+    /// As [`Follow::catch_up`].
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
         let mut state = Self::default();
-        follow::read(&state_dir.join("verify.jsonl"), |fact| state.apply(fact))?;
+        Follow::new::<VerifyFact>(state_dir).catch_up(|fact| state.apply(fact))?;
         Ok(state)
     }
 
@@ -392,9 +392,7 @@ impl VerifyState {
             }
         }
     }
-}
 
-impl VerifyState {
     /// Files of the tree itself may stand for content: whose they are takes all placements to tell.
     pub fn adopts_from_tree(&self) -> bool {
         self.adopted.keys().any(|path| path.is_relative())
@@ -434,7 +432,7 @@ impl State {
     /// Reads all four files; those that are not there count as empty.
     ///
     /// # Errors
-    /// As [`follow::read`].
+    /// As [`Follow::catch_up`].
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
         Self::load_within(state_dir, None)
     }
@@ -442,7 +440,7 @@ impl State {
     /// As [`load`](Self::load), without what is out of focus.
     ///
     /// # Errors
-    /// As [`follow::read`].
+    /// As [`Follow::catch_up`].
     pub fn load_within(state_dir: &Path, focus: Option<Focus>) -> Result<Self, JournalError> {
         // Where there is much, the first is as long as the others together.
         let (decrypt, others) = std::thread::scope(|scope| {
