@@ -1,7 +1,11 @@
-//! Base64 as the API writes it: standard alphabet with padding everywhere, except for the token in requests, which
-//! is URL-safe with padding. Anything else (other alphabet, missing padding, stray bits) is refused.
+//! Texts that stand for bytes. Base64 as the API writes it: standard alphabet with padding everywhere, except for the
+//! token in requests, which is URL-safe with padding. Anything else (other alphabet, missing padding, stray bits) is refused.
+
+use std::fmt;
 
 use base64::{Engine, engine::general_purpose};
+use serde::Deserializer;
+use serde::de::{Error, Visitor};
 
 /// Why a text is not the base64 that was expected. Never repeats the text, which may be secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +57,27 @@ pub fn from_base64_url(text: &str) -> Result<Vec<u8>, EncodingError> {
     general_purpose::URL_SAFE
         .decode(text)
         .map_err(|_| EncodingError::Base64)
+}
+
+/// Reads a text of JSON without a copy of it.
+pub(crate) fn text<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    expected: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, D::Error> {
+    struct Text<F>(&'static str, F);
+    impl<T, F: FnOnce(&str) -> Option<T>> Visitor<'_> for Text<F> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+            (self.1)(text).ok_or_else(|| E::custom(format_args!("not {}", self.0)))
+        }
+    }
+    deserializer.deserialize_str(Text(expected, parse))
 }
 
 #[cfg(test)]

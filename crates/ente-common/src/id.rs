@@ -6,10 +6,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::encoding::array_from_base64;
+use crate::encoding::{array_from_base64, text};
 
 /// What a decryption header has, decoded.
 const HEADER_BYTES: usize = 24;
@@ -72,19 +71,9 @@ impl Serialize for Version {
 
 impl<'de> Deserialize<'de> for Version {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = Version;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("16 lower-case hex digits")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Version, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_str(Text)
+        text(deserializer, "16 lower-case hex digits", |text| {
+            text.parse().ok()
+        })
     }
 }
 

@@ -3,10 +3,9 @@
 use std::fmt;
 
 use blake3::Hash;
-use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::encoding::{array_from_base64, to_base64};
+use crate::encoding::{array_from_base64, text, to_base64};
 
 /// Tells whether something is still as it was: the first 8 bytes of its BLAKE3, written as 16 lower-case hex digits. The default, written as
 /// nothing, says that it is not known.
@@ -108,27 +107,6 @@ pub(super) mod base64 {
             text => array_from_base64(text).ok().map(Some),
         })
     }
-}
-
-/// Reads a text without a copy of it.
-fn text<'de, D: Deserializer<'de>, T>(
-    deserializer: D,
-    expected: &'static str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<T, D::Error> {
-    struct Text<F>(&'static str, F);
-    impl<T, F: FnOnce(&str) -> Option<T>> Visitor<'_> for Text<F> {
-        type Value = T;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(self.0)
-        }
-
-        fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-            (self.1)(text).ok_or_else(|| E::custom(format_args!("not {}", self.0)))
-        }
-    }
-    deserializer.deserialize_str(Text(expected, parse))
 }
 
 #[cfg(test)]
