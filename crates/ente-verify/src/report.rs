@@ -259,8 +259,8 @@ impl<'a> Report<'a> {
             counted(files.len() as u64, "file"),
         );
         let dir = shell_word(&self.dir().to_string());
-        let mut objects = fs::read_dir(self.export.state_path("objects")).into_iter();
-        let is_stored = objects.any(|mut shards| shards.next().is_some());
+        let objects = fs::read_dir(self.export.state_path("objects"));
+        let is_stored = objects.is_ok_and(|mut shards| shards.next().is_some());
         let hint = match is_stored {
             true => format!(
                 "`ente-decrypt {dir} | ente-meta -` exports what was pulled; `ente-verify --objects {dir}` checks an encrypted mirror"

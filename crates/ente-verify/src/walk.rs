@@ -28,7 +28,7 @@ pub(crate) fn extras(
     interrupt: &Interrupt,
 ) -> Walked {
     let top = WalkDir::new(start).min_depth(1).max_depth(1).into_iter();
-    let top = top.filter_entry(|entry| entry.depth() != 1 || entry.file_name() != STATE_DIR);
+    let top = top.filter_entry(|entry| entry.file_name() != STATE_DIR);
     let top: Vec<_> = top.collect();
     let below = |entry: walkdir::Result<DirEntry>| {
         let mut walked = Walked::default();
