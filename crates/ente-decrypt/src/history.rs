@@ -8,16 +8,14 @@ use std::fs;
 use std::path::Path;
 
 use ente_common::manifest::facts::{Collection, File as Listed, Listing, Part, PullFact};
-use ente_common::manifest::{Account, Digest, Export, Journal, PlacementKey, State, private_dir};
+use ente_common::manifest::{Digest, PlacementKey, State};
 use proptest::prelude::*;
-use serde_json::Value;
 
 use crate::batch::{Batch, parked_name};
 use crate::desired::{Desired, FileTitle, Stale, Titles};
 use crate::moves::Arrival;
 use crate::plan::{Siblings, Source, lacks, source, structure};
-use crate::settings::Settings;
-use crate::testing::version;
+use crate::testing::{tree, version};
 use crate::tree::{Did, Tree};
 
 /// An account: titles of albums; in each, files with title, whether they are live, and version.
@@ -42,19 +40,7 @@ fn content(file: i64, version: impl std::fmt::Display, part: usize) -> String {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let account = Account {
-            endpoint: "https://e".into(),
-            app: "photos".into(),
-            user_id: 1,
-            email: "a@b".into(),
-        };
-        let export = Export::create(dir.path(), account, Value::Null).unwrap();
-        private_dir(&export.state_path("partial")).unwrap();
-        let lock = export.lock(crate::NAME, "run", 0, false).unwrap();
-        let journal = Journal::open(&export.state_dir(), "decrypt").unwrap();
-        let settings = Settings::new(&State::default(), None, None, None, || 250);
-        let mut tree = Tree::new(export, State::default(), settings, "2026-11-22".into());
-        tree.begin_writing(journal, lock);
+        let tree = tree(dir.path());
         Self { dir, tree }
     }
 

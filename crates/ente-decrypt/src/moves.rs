@@ -351,27 +351,14 @@ fn file_at(path: &Path) -> io::Result<Option<fs::Metadata>> {
 #[cfg(test)]
 mod tests {
     use ente_common::manifest::facts::Folder;
-    use ente_common::manifest::{Account, Export, Journal, State, private_dir};
 
     use super::*;
-    use crate::settings::Settings;
+    use crate::testing::tree;
 
     #[test]
     fn two_that_give_way_in_one_batch_do_not_meet() {
         let home = tempfile::tempdir().unwrap();
-        let account = Account {
-            endpoint: "https://api.ente.com".into(),
-            app: "photos".into(),
-            user_id: 1,
-            email: "ada@example.org".into(),
-        };
-        let export = Export::create(home.path(), account, serde_json::Value::Null).unwrap();
-        private_dir(&export.state_path("partial")).unwrap();
-        let lock = export.lock(crate::NAME, "run", 0, false).unwrap();
-        let journal = Journal::open(&export.state_dir(), "decrypt").unwrap();
-        let settings = Settings::new(&State::default(), None, None, None, || 250);
-        let mut tree = Tree::new(export, State::default(), settings, "2026-11-22".into());
-        tree.begin_writing(journal, lock);
+        let mut tree = tree(home.path());
         tree.state.decrypt.apply(DecryptFact::Folder(Folder {
             collection: 1,
             name: "A".into(),

@@ -1,10 +1,16 @@
-//! Small states for the tests of the pure modules.
+//! Small states for the tests of the pure modules, and an empty export for those of the others.
+
+use std::path::Path;
 
 use ente_common::id::Version;
 use ente_common::manifest::facts::{
     Collection, DecryptFact, File as Listed, Folder, Listing, Part, Placement, PullFact,
 };
-use ente_common::manifest::{Digest, State};
+use ente_common::manifest::{Account, Digest, Export, Journal, State, private_dir};
+use serde_json::Value;
+
+use crate::settings::Settings;
+use crate::tree::Tree;
 
 /// An album: its title as listed, the folder name that it was given.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +75,24 @@ impl File {
 
 pub(crate) fn version(byte: u8) -> Version {
     Version::from_bytes([byte; 8])
+}
+
+/// A new export that is being written to.
+pub(crate) fn tree(dir: &Path) -> Tree {
+    let account = Account {
+        endpoint: "https://e".into(),
+        app: "photos".into(),
+        user_id: 1,
+        email: "a@b".into(),
+    };
+    let export = Export::create(dir, account, Value::Null).unwrap();
+    private_dir(&export.state_path("partial")).unwrap();
+    let lock = export.lock(crate::NAME, "run", 0, false).unwrap();
+    let journal = Journal::open(&export.state_dir(), "decrypt").unwrap();
+    let settings = Settings::new(&State::default(), None, None, None, || 250);
+    let mut tree = Tree::new(export, State::default(), settings, "2026-11-22".into());
+    tree.begin_writing(journal, lock);
+    tree
 }
 
 /// The names and files of `given` on disk, the listing of `listed`.
