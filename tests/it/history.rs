@@ -5,18 +5,36 @@ use std::collections::BTreeSet;
 
 use proptest::test_runner::{Config, TestRunner};
 
-use ente_tests::harness::{Outcome, expect_all};
+use ente_tests::harness::{Machine, Outcome, expect_all};
 use ente_tests::history::{History, Op, check, exported, rounds};
 use ente_tests::museum::{Museum, Options};
 
 const EMAIL: &str = "history@example.org";
 const PASSWORD: &str = "history";
 
-fn replay(rounds: &[Vec<Op>]) {
-    let (library, mut history) = History::start(EMAIL, PASSWORD);
-    let museum = Museum::start(library, Options::default());
+fn start() -> (History, Museum) {
+    let (library, history) = History::start(EMAIL, PASSWORD);
+    (history, Museum::start(library, Options::default()))
+}
+
+fn signed_in(museum: &Museum) -> Machine {
     let machine = crate::machine();
     let _ = machine.sign_in(museum.api_url(), EMAIL, PASSWORD).expect(0);
+    machine
+}
+
+fn expect_as_fresh(museum: &Museum, machine: &Machine) {
+    let fresh = signed_in(museum);
+    expect_all(&fresh.pipeline(), 0);
+    assert!(
+        exported(&fresh) == exported(machine),
+        "a fresh export is the same"
+    );
+}
+
+fn replay(rounds: &[Vec<Op>]) {
+    let (mut history, museum) = start();
+    let machine = signed_in(&museum);
     let mut held = BTreeSet::new();
     for (number, round) in std::iter::once(&Vec::new()).chain(rounds).enumerate() {
         museum.with_library(|library| {
@@ -78,13 +96,7 @@ fn replay(rounds: &[Vec<Op>]) {
         }
     }
     let _ = machine.run(&["ente-verify", machine.dir()]).expect(0);
-    let fresh = crate::machine();
-    let _ = fresh.sign_in(museum.api_url(), EMAIL, PASSWORD).expect(0);
-    expect_all(&fresh.pipeline(), 0);
-    assert!(
-        exported(&fresh) == exported(&machine),
-        "a fresh export is the same"
-    );
+    expect_as_fresh(&museum, &machine);
 }
 
 #[test]
@@ -140,10 +152,8 @@ fn cycles_swaps_and_names_of_the_deleted_come_out_right() {
 
 #[test]
 fn an_album_that_is_renamed_in_a_later_round_of_a_watch_gets_its_sidecars() {
-    let (library, mut history) = History::start(EMAIL, PASSWORD);
-    let museum = Museum::start(library, Options::default());
-    let machine = crate::machine();
-    let _ = machine.sign_in(museum.api_url(), EMAIL, PASSWORD).expect(0);
+    let (mut history, museum) = start();
+    let machine = signed_in(&museum);
     for _ in 0..2 {
         expect_all(&machine.pipeline(), 0);
     }
@@ -165,11 +175,5 @@ fn an_album_that_is_renamed_in_a_later_round_of_a_watch_gets_its_sidecars() {
         });
         expect_all(&watch.join().unwrap(), 0);
     });
-    let fresh = crate::machine();
-    let _ = fresh.sign_in(museum.api_url(), EMAIL, PASSWORD).expect(0);
-    expect_all(&fresh.pipeline(), 0);
-    assert!(
-        exported(&fresh) == exported(&machine),
-        "a fresh export is the same"
-    );
+    expect_as_fresh(&museum, &machine);
 }
