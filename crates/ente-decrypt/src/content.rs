@@ -528,7 +528,7 @@ impl Decrypted<'_> {
         Refusal::Verdict {
             class,
             cause,
-            blake3: blake3_of(self.object),
+            blake3: File::open(self.object).and_then(blake3_of).ok(),
             aside: Some((self.plain_path.clone(), extension.to_owned())),
         }
     }
@@ -557,7 +557,7 @@ fn damaged(object: &Path, cause: String) -> Refusal {
     Refusal::Verdict {
         class: "damaged",
         cause,
-        blake3: blake3_of(object),
+        blake3: File::open(object).and_then(blake3_of).ok(),
         aside: None,
     }
 }
@@ -575,9 +575,12 @@ fn not_as_adopted(path: &Path, error: &io::Error) -> Refusal {
     }
 }
 
-/// BLAKE3 of an object as it lies here; none where it cannot be read.
-fn blake3_of(path: &Path) -> Option<Hash> {
+/// BLAKE3 of a file, read to its end.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn blake3_of(file: File) -> io::Result<Hash> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path).ok()?).ok()?;
-    Some(hasher.finalize())
+    hasher.update_reader(file)?;
+    Ok(hasher.finalize())
 }

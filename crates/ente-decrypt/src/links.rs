@@ -8,6 +8,7 @@ use blake3::Hash;
 use ente_common::digest::ContentHasher;
 use ente_common::manifest::facts::How;
 
+use crate::content::blake3_of;
 use crate::settings::LinkMode;
 
 /// Makes `to` from `from` in the way that `mode` asks for; tells how it was done.
@@ -34,9 +35,7 @@ pub fn adopt(from: &Path, to: &Path, mode: LinkMode, blake3: Option<Hash>) -> io
     if mode == LinkMode::Copy || reflink_copy::reflink(from, to).is_err() {
         return copy(from, to, blake3);
     }
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(to)?)?;
-    expect(&hasher, blake3)
+    expect(blake3_of(File::open(to)?)?, blake3)
 }
 
 /// A file has the content that the owner's device told of.
@@ -74,11 +73,11 @@ fn copy(from: &Path, to: &Path, blake3: Option<Hash>) -> io::Result<()> {
         to.write_all(&block[..count])?;
     }
     // Every byte passes by here, so bit rot need not be copied.
-    expect(&hasher, blake3)
+    expect(hasher.finalize(), blake3)
 }
 
-fn expect(hasher: &blake3::Hasher, blake3: Option<Hash>) -> io::Result<()> {
-    if Some(hasher.finalize()) != blake3 {
+fn expect(found: Hash, blake3: Option<Hash>) -> io::Result<()> {
+    if Some(found) != blake3 {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "the file is not what was written there",

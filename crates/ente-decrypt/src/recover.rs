@@ -15,6 +15,7 @@ use ente_common::manifest::{Export, Lock, PlacementKey};
 use ente_common::record::Problem;
 
 use crate::batch::Batch;
+use crate::content::blake3_of;
 use crate::tree::{Look, Tree, problem};
 
 /// Something of ours that waits in `partial/`.
@@ -316,10 +317,7 @@ fn stranded(parked: &Path) -> Problem {
 
 fn measure(path: &Path) -> io::Result<(fs::Metadata, Hash)> {
     let file = fs::File::open(path)?;
-    let metadata = file.metadata()?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file)?;
-    Ok((metadata, hasher.finalize()))
+    Ok((file.metadata()?, blake3_of(file)?))
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {
