@@ -3,8 +3,8 @@
 //! These structs only read: what has to be kept is kept as the text that was served. They are tolerant on purpose.
 //! Only IDs and the lists themselves must be there (an answer without its list is not an empty list); everything
 //! else may be missing or null, and unknown members are ignored,
-//! so that one odd entry never costs a whole page. Lists take the type of their entries as a parameter: read a
-//! page as `DiffPage<Box<RawValue>>` first to keep the text of each entry and to survive a broken one.
+//! so that one odd entry never costs a whole page. Lists take the type of their entries as a parameter: one that
+//! begins as a `RawValue` keeps the text of each entry and survives a broken one.
 
 use std::borrow::Cow;
 

@@ -67,7 +67,8 @@ impl PullState {
         Ok(state)
     }
 
-    /// Everything but files and objects; and instead of those, in which collections files are or were: (collection ID, file ID).
+    /// Everything but files and objects; and instead of those, what each fact about a file in a collection is about, in order, whether the file
+    /// is still there and its listing counts or not: (collection ID, file ID).
     ///
     /// # Errors
     /// As [`Follow::catch_up`].
