@@ -120,6 +120,24 @@ impl Machine {
         command
     }
 
+    /// A tool's process in a shell that has done something else first, not yet started.
+    #[cfg(unix)]
+    pub fn in_shell(&self, first: &str, line: &[&str]) -> Command {
+        let tool = self.command(line);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("{first}; exec \"$@\""), "sh"])
+            .arg(tool.get_program())
+            .args(tool.get_args())
+            .current_dir(self.home())
+            .env_clear()
+            .envs(
+                tool.get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            );
+        command
+    }
+
     /// Runs one tool to its end.
     ///
     /// # Panics

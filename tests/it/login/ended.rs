@@ -205,8 +205,7 @@ fn what_is_saved_stays_whole_where_a_new_one_cannot_be_written() {
     // No file may grow: the system ends the tool in the middle of saving, or refuses to write as a full disk does.
     for (no_room, code) in [("ulimit -f 0", 128 + 25), ("trap '' XFSZ; ulimit -f 0", 1)] {
         let run = || {
-            let mut command =
-                super::sources::in_shell(&machine, no_room, &line(&museum, &password));
+            let mut command = machine.in_shell(no_room, &line(&museum, &password));
             Outcome::from(command.output().unwrap())
         };
         let _ = run().expect(code);

@@ -1,26 +1,8 @@
 //! Where secrets come from when nobody types, and that they are there before a code is spent.
 
 use std::fs;
-use std::process::Command;
 
 use super::*;
-
-/// The tool in a shell that has done something else first.
-pub(super) fn in_shell(machine: &Machine, first: &str, line: &[&str]) -> Command {
-    let tool = machine.command(line);
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", &format!("{first}; exec \"$@\""), "sh"])
-        .arg(tool.get_program())
-        .args(tool.get_args())
-        .current_dir(machine.home())
-        .env_clear()
-        .envs(
-            tool.get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
-    command
-}
 
 fn recovery_key(museum: &Museum) -> String {
     museum.with_library(|library| hex::encode(library.account().recovery_key))
@@ -76,8 +58,7 @@ fn every_secret_comes_from_files_descriptors_and_commands() {
             };
             let mut arguments = vec![option.as_str(), value];
             arguments.extend(further.iter().map(String::as_str));
-            let mut command =
-                in_shell(&machine, "exec 3< 'the secret'", &line(&museum, &arguments));
+            let mut command = machine.in_shell("exec 3< 'the secret'", &line(&museum, &arguments));
             let output = command.output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{option}: {said}");

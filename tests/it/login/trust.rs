@@ -1,6 +1,5 @@
 //! Servers that mean harm, machines that are short of memory, terminals that are not there.
 
-use super::sources::in_shell;
 use super::*;
 
 /// Signs in with the password on standard input.
@@ -125,7 +124,8 @@ fn memory_that_cannot_be_had_is_told_and_what_to_do() {
     });
     let machine = machine();
     let line = line(&museum, &["--password-command", "echo correct horse"]);
-    let output = in_shell(&machine, "ulimit -v 1000000", &line)
+    let output = machine
+        .in_shell("ulimit -v 1000000", &line)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -148,7 +148,8 @@ fn whatever_the_umask_credentials_are_their_owners_alone() {
     for umask in ["0000", "0022", "0077"] {
         let machine = machine();
         let line = line(&museum, &["--password-command", "echo correct horse"]);
-        let output = in_shell(&machine, &format!("umask {umask}"), &line)
+        let output = machine
+            .in_shell(&format!("umask {umask}"), &line)
             .output()
             .unwrap();
         assert!(
@@ -168,7 +169,8 @@ fn whatever_the_umask_credentials_are_their_owners_alone() {
             assert_eq!(found, mode, "{umask}: {}", path.display());
         }
         let pull = ["ente-pull", machine.dir()];
-        let output = in_shell(&machine, &format!("umask {umask}"), &pull)
+        let output = machine
+            .in_shell(&format!("umask {umask}"), &pull)
             .output()
             .unwrap();
         assert!(output.status.success());
