@@ -2,17 +2,21 @@
 //!
 //! The name of a part binds it to a content version, so bytes of two versions never meet in one file.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ente_common::api::{ApiError, Client, ErrorKind, Fetched, ObjectBody, Retry};
 use ente_common::layout;
 use ente_common::ui::Progress;
+use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 use url::Url;
 
 use crate::jobs::Throttle;
+use crate::part::{Part, Sink};
 use crate::plan::Fetch;
 use crate::problems;
 
@@ -20,6 +24,10 @@ use crate::problems;
 const PROGRESS_BYTES: u64 = 1 << 20;
 /// The most that is taken of an object whose size is not listed. The service stores nothing above 10 GiB.
 const MAX_OBJECT_BYTES: u64 = 12 << 30;
+/// From this size on, an object is written and hashed while more of it is received.
+const LARGE_BYTES: u64 = 16 << 20;
+/// Of how many objects at once, which bounds the memory: more keep the cores busy without that.
+pub(crate) const MOST_BESIDE: u32 = 2;
 
 /// An object that is there in full, not yet at its final place.
 #[derive(Debug)]
@@ -27,7 +35,6 @@ pub(crate) struct Whole {
     pub(crate) fetch: Fetch,
     pub(crate) path: PathBuf,
     pub(crate) size: u64,
-    /// BLAKE3 in hex.
     pub(crate) blake3: blake3::Hash,
     /// It was here already: nothing of it had to be fetched.
     pub(crate) found: bool,
@@ -50,6 +57,11 @@ impl Trouble {
             class,
             cause: cause.into(),
         }
+    }
+
+    /// A fault of ours, or the end of the run.
+    pub(crate) fn broken_off(error: JoinError) -> Self {
+        Self::item("interrupted", error.to_string())
     }
 }
 
@@ -82,6 +94,8 @@ pub(crate) struct Downloader {
     pub(crate) throttle: Throttle,
     pub(crate) progress: Progress,
     pub(crate) state_dir: PathBuf,
+    /// [`MOST_BESIDE`] permits.
+    pub(crate) beside: Arc<Semaphore>,
     /// Bytes that came in so far.
     pub(crate) moved: AtomicU64,
     /// The server asked for less since somebody last looked.
@@ -101,10 +115,7 @@ impl Downloader {
             }
             Part::open(&path, size)
         });
-        let mut part = match opening.await {
-            Ok(opened) => opened?,
-            Err(error) => return Err(Trouble::item("interrupted", error.to_string())),
-        };
+        let mut part = opening.await.map_err(Trouble::broken_off)??;
         self.progress.bytes(part.len);
         let found = Some(part.len) == fetch.size;
         self.complete(fetch, &mut part).await?;
@@ -112,7 +123,7 @@ impl Downloader {
             fetch: fetch.clone(),
             found,
             size: part.len,
-            blake3: part.hasher.finalize(),
+            blake3: part.blake3(),
             path: part.path,
         })
     }
@@ -205,27 +216,72 @@ impl Downloader {
         if let (Some(total), Some(expected)) = (body.total, expected)
             && total != expected
         {
-            return Err(part.mismatch(total, expected)?);
+            return Err(mismatch(part, total, expected)?);
         }
         let most = expected.unwrap_or(MAX_OBJECT_BYTES);
         if most > MAX_OBJECT_BYTES {
-            return Err(part.mismatch(most, MAX_OBJECT_BYTES)?);
+            return Err(mismatch(part, most, MAX_OBJECT_BYTES)?);
         }
-        while let Some(chunk) = body.chunk().await? {
-            self.throttle.pass(chunk.len()).await;
-            part.write(&chunk)?;
-            self.moved.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-            self.progress.bytes(chunk.len() as u64);
-            if part.len > most {
-                return Err(part.mismatch(part.len, most)?);
-            }
+        let left = most.saturating_sub(part.len);
+        let is_large = most >= LARGE_BYTES;
+        let mut sink = match is_large.then(|| Arc::clone(&self.beside).try_acquire_owned()) {
+            Some(Ok(permit)) => Sink::beside(part, permit),
+            _ => Sink::Here(part),
+        };
+        let received = self.receive(&mut sink, &mut body, left).await;
+        // What came is written, however it ended.
+        sink.finish().await?;
+        received?;
+        if part.len > most {
+            return Err(mismatch(part, part.len, most)?);
         }
         match expected {
             Some(expected) if part.len < expected => Ok(End::Cut),
-            _ if part.len == 0 => Err(part.mismatch(0, 1)?),
+            _ if part.len == 0 => Err(mismatch(part, 0, 1)?),
             _ => Ok(End::Whole),
         }
     }
+
+    /// Waits until nothing writes any more, after downloads were dropped half-way.
+    pub(crate) async fn settle(&self) {
+        // Nobody closes it.
+        let _all = self.beside.acquire_many(MOST_BESIDE).await;
+    }
+
+    /// Hands on what comes, and a little more than `most` bytes where more comes.
+    async fn receive(
+        &self,
+        sink: &mut Sink<'_>,
+        body: &mut ObjectBody,
+        most: u64,
+    ) -> Result<(), Attempt> {
+        let mut received = 0;
+        while let Some(chunk) = body.chunk().await? {
+            let count = chunk.len();
+            self.throttle.pass(count).await;
+            let goes_on = sink.write(chunk).await?;
+            self.moved.fetch_add(count as u64, Ordering::Relaxed);
+            self.progress.bytes(count as u64);
+            received += count as u64;
+            if !goes_on || received > most {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The object is not the one that was listed: nothing of it is of use.
+fn mismatch(part: &mut Part, found: u64, expected: u64) -> Result<Attempt, Trouble> {
+    part.restart()?;
+    let cause = match found {
+        0 => "the object is empty".to_owned(),
+        _ if expected == MAX_OBJECT_BYTES => {
+            "the object is larger than any that the service stores".to_owned()
+        }
+        _ => format!("the object has {found} bytes where {expected} were listed"),
+    };
+    Ok(Trouble::item(problems::SIZE_MISMATCH, cause).into())
 }
 
 enum Attempt {
@@ -242,85 +298,5 @@ impl From<ApiError> for Attempt {
 impl From<Trouble> for Attempt {
     fn from(trouble: Trouble) -> Self {
         Self::Trouble(trouble)
-    }
-}
-
-/// What there is of an object so far.
-struct Part {
-    path: PathBuf,
-    file: Option<File>,
-    hasher: blake3::Hasher,
-    len: u64,
-}
-
-impl Part {
-    /// Takes up what an earlier run left; begins afresh where that is too long to be of this object.
-    fn open(path: &Path, size: Option<u64>) -> Result<Self, Trouble> {
-        let mut part = Self {
-            path: path.to_owned(),
-            file: None,
-            hasher: blake3::Hasher::new(),
-            len: 0,
-        };
-        let found = match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(part),
-            result => result,
-        };
-        let read = found.and_then(|found| {
-            part.len = found.metadata()?.len();
-            part.hasher.update_reader(found)?;
-            Ok(())
-        });
-        read.map_err(|error| part.disk(error))?;
-        if size.is_some_and(|size| part.len > size) {
-            part.restart()?;
-        }
-        Ok(part)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
-        let file = match &mut self.file {
-            Some(file) => Ok(file),
-            none => {
-                let opened = OpenOptions::new()
-                    .append(true)
-                    .create(true)
-                    .open(&self.path);
-                opened.map(|file| none.insert(file))
-            }
-        };
-        file.and_then(|file| file.write_all(bytes))
-            .map_err(|error| self.disk(error))?;
-        self.hasher.update(bytes);
-        self.len += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Forgets what there is.
-    fn restart(&mut self) -> Result<(), Trouble> {
-        self.file = None;
-        self.hasher.reset();
-        self.len = 0;
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.disk(error)),
-            _ => Ok(()),
-        }
-    }
-
-    /// The object is not the one that was listed: nothing of it is of use.
-    fn mismatch(&mut self, found: u64, expected: u64) -> Result<Attempt, Trouble> {
-        self.restart()?;
-        let cause = match found {
-            0 => "the object is empty".to_owned(),
-            _ if expected == MAX_OBJECT_BYTES => {
-                "the object is larger than any that the service stores".to_owned()
-            }
-            _ => format!("the object has {found} bytes where {expected} were listed"),
-        };
-        Ok(Trouble::item(problems::SIZE_MISMATCH, cause).into())
-    }
-
-    fn disk(&self, error: io::Error) -> Trouble {
-        Trouble::Disk(self.path.clone(), error)
     }
 }

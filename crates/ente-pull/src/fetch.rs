@@ -149,8 +149,21 @@ struct Crew {
 
 impl Crew {
     /// Works until everything is done, the run is to stop or nobody takes the results; tells how many were left undone.
+    ///
+    /// Nothing is written to `partial/` any more when this returns.
     async fn work(
         mut self,
+        until: Until,
+        results: mpsc::Sender<Finished>,
+    ) -> Result<usize, JoinError> {
+        let left = self.fetch_all(until, results).await;
+        self.running.shutdown().await;
+        self.downloader.settle().await;
+        left
+    }
+
+    async fn fetch_all(
+        &mut self,
         until: Until,
         results: mpsc::Sender<Finished>,
     ) -> Result<usize, JoinError> {

@@ -11,6 +11,7 @@ mod fetch;
 mod init;
 mod jobs;
 mod listing;
+mod part;
 mod place;
 mod plan;
 mod problems;

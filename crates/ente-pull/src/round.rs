@@ -12,9 +12,10 @@ use ente_common::manifest::facts::PullFact;
 use ente_common::manifest::{ContentKey, Rest, facts};
 use ente_common::record::{Begin, Expect, Scope, path_to_value};
 use ente_common::ui::Progress;
+use tokio::sync::Semaphore;
 
 use crate::changes::{Changes, Kind, Kinds};
-use crate::download::Downloader;
+use crate::download::{Downloader, MOST_BESIDE};
 use crate::fetch::{self, Event};
 use crate::jobs::Throttle;
 use crate::listing::Listing;
@@ -303,6 +304,7 @@ impl Round<'_> {
             throttle: Throttle::new(args.bwlimit),
             progress: progress.clone(),
             state_dir: export.state_dir(),
+            beside: Arc::new(Semaphore::new(MOST_BESIDE as usize)),
             moved: AtomicU64::new(0),
             overloaded: AtomicBool::new(false),
         });

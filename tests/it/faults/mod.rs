@@ -1,6 +1,7 @@
 //! Everything that a server or the network can do to a run: what it says then, that nothing wrong is written, that nothing is lost, and that
 //! the next plain run puts everything right.
 
+mod large;
 mod listing;
 mod network;
 mod objects;

@@ -6,7 +6,7 @@ use ente_tests::library::Library;
 use ente_tests::museum::{Fault, Match, Origin};
 use std::collections::BTreeSet;
 
-fn ranges(scene: &Scene) -> Vec<String> {
+pub(super) fn ranges(scene: &Scene) -> Vec<String> {
     let requests = scene.museum.requests();
     let store = requests.iter().filter(|one| one.origin == Origin::Store);
     let ranges = store.filter_map(|one| one.header("range"));
