@@ -9,22 +9,31 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// When it cannot be read, or there is less (`UnexpectedEof`).
 pub fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    #[cfg(unix)]
-    return std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset);
-    #[cfg(windows)]
-    {
-        let (mut buffer, mut offset) = (buffer, offset);
-        while !buffer.is_empty() {
-            match std::os::windows::fs::FileExt::seek_read(file, buffer, offset)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => {
-                    buffer = &mut buffer[count..];
-                    offset += count as u64;
-                }
-            }
-        }
-        Ok(())
+    match read_at_most(file, buffer, offset)? == buffer.len() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
     }
+}
+
+/// As [`read_exact_at`], as far as the file goes; tells how many bytes that are.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_at_most(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    #[cfg(unix)]
+    let read_at = std::os::unix::fs::FileExt::read_at;
+    #[cfg(windows)]
+    let read_at = std::os::windows::fs::FileExt::seek_read;
+    let mut count = 0;
+    while count < buffer.len() {
+        match read_at(file, &mut buffer[count..], offset + count as u64) {
+            Ok(0) => break,
+            Ok(read) => count += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
 }
 
 /// Replaces `path` with `bytes`: written beside it, synced, renamed. `private` makes it readable by the owner alone.

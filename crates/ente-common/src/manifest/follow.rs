@@ -14,7 +14,7 @@ use super::focus::{Row, row_of};
 use super::journal::{Facts, JournalError, MAX_LINE_BYTES, check_format, journal_path, kind_of};
 use super::rest::Mark;
 use super::sum;
-use crate::disk::read_exact_at;
+use crate::disk::{read_at_most, read_exact_at};
 
 /// What one thread reads at once, and the rest of a line.
 const PIECE_BYTES: u64 = 256 << 10;
@@ -177,7 +177,7 @@ fn pieces(file: &File, mut start: u64, mut above: u32, limit: u64) -> io::Result
     while pieces.len() < PIECES && start < length {
         let middle = length.min(start + PIECE_BYTES);
         let end = match first_line_end(file, middle, length)? {
-            None => last_line_end(file, start, middle)?,
+            None => last_line_end(file, start, middle, read_at_most)?,
             end => end,
         };
         // What is left is torn, or is still being written.
@@ -267,13 +267,13 @@ fn parse<F: Facts>(line: &[u8]) -> Result<Option<F>, serde_json::Error> {
     F::parse(&kind_of(line)?, line)
 }
 
-/// Behind the first line feed in this range.
+/// Behind the first line feed in this range, of which a writer may cut off a torn line meanwhile.
 fn first_line_end(file: &File, mut start: u64, end: u64) -> io::Result<Option<u64>> {
     let mut block = [0; BLOCK_BYTES];
     while start < end {
         let size = (end - start).min(BLOCK_BYTES as u64) as usize;
-        read_exact_at(file, &mut block[..size], start)?;
-        if let Some(at) = memchr::memchr(b'\n', &block[..size]) {
+        let count = read_at_most(file, &mut block[..size], start)?;
+        if let Some(at) = memchr::memchr(b'\n', &block[..count]) {
             return Ok(Some(start + at as u64 + 1));
         }
         start += size as u64;
@@ -281,14 +281,19 @@ fn first_line_end(file: &File, mut start: u64, end: u64) -> io::Result<Option<u6
     Ok(None)
 }
 
-/// Behind the last line feed in this range.
-pub(super) fn last_line_end(file: &File, start: u64, mut end: u64) -> io::Result<Option<u64>> {
+/// Behind the last line feed in this range, in what `read` makes of it.
+pub(super) fn last_line_end(
+    file: &File,
+    start: u64,
+    mut end: u64,
+    read: impl Fn(&File, &mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<Option<u64>> {
     let mut block = [0; BLOCK_BYTES];
     while start < end {
         let size = (end - start).min(BLOCK_BYTES as u64) as usize;
         let from = end - size as u64;
-        read_exact_at(file, &mut block[..size], from)?;
-        if let Some(at) = memchr::memrchr(b'\n', &block[..size]) {
+        let count = read(file, &mut block[..size], from)?;
+        if let Some(at) = memchr::memrchr(b'\n', &block[..count]) {
             return Ok(Some(from + at as u64 + 1));
         }
         end = from;
@@ -379,6 +384,28 @@ mod tests {
         journal.flush().unwrap();
         assert_eq!(news(), ["two"]);
         assert!(news().is_empty());
+    }
+
+    #[test]
+    fn a_torn_line_that_its_writer_cuts_off_meanwhile_is_no_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pull.jsonl");
+        let mut journal = Journal::open(dir.path(), "pull").unwrap();
+        journal.append(&setting("one"));
+        journal.flush().unwrap();
+        let torn = vec![b' '; 2 * PIECE_BYTES as usize];
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for _ in 0..50 {
+                    let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+                    file.write_all(&torn).unwrap();
+                    drop(Journal::open(dir.path(), "pull").unwrap());
+                }
+            });
+            while !writer.is_finished() {
+                assert_eq!(values(&path), ["one"]);
+            }
+        });
     }
 
     /// Lines as a writer would leave them.

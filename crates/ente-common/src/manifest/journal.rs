@@ -222,7 +222,12 @@ impl Journal {
             .open(&path)
             .map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
-        let end = last_line_end(&file, 0, length).map_err(io)?.unwrap_or(0);
+        // What cannot be read must not be taken for a torn line.
+        let read = |file: &File, block: &mut [u8], at| {
+            disk::read_exact_at(file, block, at).map(|()| block.len())
+        };
+        let end = last_line_end(&file, 0, length, read).map_err(io)?;
+        let end = end.unwrap_or(0);
         let above = sum::above(&file, end).map_err(io)?;
         file.set_len(end).map_err(io)?;
         file.seek(SeekFrom::Start(end)).map_err(io)?;
