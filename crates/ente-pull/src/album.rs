@@ -50,14 +50,14 @@ pub(crate) struct Lister<'a> {
 
 /// An entry of a page: the fact about it, but for where its line lies, and its text as served; `None` where it is broken.
 ///
-/// All is worked out while it is parsed, since that goes on beside other pages.
-struct Entry(Option<(facts::File, Box<RawValue>)>);
+/// All is worked out while it is parsed, since that goes on beside other pages. Boxed, since a server can send millions that are none.
+struct Entry(Option<Box<(facts::File, Box<RawValue>)>>);
 
 impl<'de> Deserialize<'de> for Entry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <&RawValue>::deserialize(deserializer)?;
         let fact = fact_of(text.get());
-        Ok(Self(fact.map(|fact| (fact, text.to_owned()))))
+        Ok(Self(fact.map(|fact| Box::new((fact, text.to_owned())))))
     }
 }
 
@@ -183,7 +183,11 @@ impl Lister<'_> {
 
     fn take(&self, entry: Entry, manner: Manner<'_>, seen: &mut Seen) -> Result<(), JournalError> {
         let id = self.collection.id;
-        let Some((fact, text)) = entry.0.filter(|(fact, _)| fact.collection == id) else {
+        let Some((fact, text)) = entry
+            .0
+            .map(|entry| *entry)
+            .filter(|it| it.0.collection == id)
+        else {
             seen.broken = true;
             return Ok(());
         };

@@ -44,6 +44,22 @@ fn huge_texts_take_neither_memory_nor_the_others_down() {
 }
 
 #[test]
+fn millions_of_entries_that_are_none_take_no_memory() {
+    let scene = Scene::new();
+    scene.museum.inject(
+        Match::api().path("/collections/v2/diff"),
+        Fault::edit(|answer| {
+            if let Some(diff) = answer.get_mut("diff").and_then(Value::as_array_mut) {
+                diff.extend(std::iter::repeat_n(json!(0), 2_000_000));
+            }
+        }),
+        Some(1),
+    );
+    let outcomes = measured(&scene);
+    assert_eq!(outcomes[0].code, 3, "{}", outcomes[0].stderr);
+}
+
+#[test]
 fn a_record_stays_readable_in_however_many_albums_a_file_lies() {
     let scene = Scene::new();
     let caption = "x".repeat(180_000);
