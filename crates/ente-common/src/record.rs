@@ -6,6 +6,7 @@ use std::io::{self, BufRead, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::exit::{Exit, Failure};
@@ -16,6 +17,9 @@ pub const VERSION: u64 = 1;
 
 /// The longest line that is read.
 pub const MAX_LINE_BYTES: usize = 16 << 20;
+
+/// Parsers of JSON stop at some depth, ours at 128, and a record holds entries some levels down.
+const MAX_ENTRY_DEPTH: usize = 64;
 
 /// How much of the account a run is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -406,6 +410,22 @@ fn escape_controls(line: String) -> String {
     })
 }
 
+/// An entry as served, as a record holds it; `None` where members that nobody looked at are such that the record could not be read: nested
+/// without end, or numbers beyond all bounds. The manifest has it all the same.
+pub fn entry_to_value(entry: &RawValue) -> Option<Value> {
+    let entry = serde_json::from_str(entry.get()).ok()?;
+    (depth(&entry) <= MAX_ENTRY_DEPTH).then_some(entry)
+}
+
+fn depth(value: &Value) -> usize {
+    let inner = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(members) => members.values().map(depth).max(),
+        _ => return 0,
+    };
+    1 + inner.unwrap_or(0)
+}
+
 /// A path as a record holds it: text, or base64 of its bytes where it is not UTF-8.
 pub fn path_to_value(path: &Path) -> Value {
     match path.to_str() {
@@ -443,6 +463,16 @@ mod tests {
 
     fn input(rest: &str) -> Result<Input<io::Cursor<Vec<u8>>>, RecordError> {
         Input::open(io::Cursor::new(format!("{BEGIN}\n{rest}").into_bytes()))
+    }
+
+    #[test]
+    fn an_entry_that_would_make_the_record_unreadable_stays_out_of_it() {
+        let value = |text: String| entry_to_value(&RawValue::from_string(text).unwrap());
+        let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(value(nested(MAX_ENTRY_DEPTH)).is_some());
+        for text in [nested(MAX_ENTRY_DEPTH + 1), nested(10_000), "1e999".into()] {
+            assert_eq!(value(text), None);
+        }
     }
 
     #[test]

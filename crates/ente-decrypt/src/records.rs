@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ente_common::manifest::facts::Placement;
 use ente_common::manifest::{PlacementKey, State};
-use ente_common::record::Record;
+use ente_common::record::{Record, entry_to_value};
 use serde_json::{Map, Value, json};
 
 use crate::finish::Counts;
@@ -112,8 +112,10 @@ pub fn pending(
         if let Some(file) = tree.state.pull.files.get(&(collection, id)) {
             listed = listed.or(Some(file.clone()));
             let mut value = json!({ "collection": collection });
-            if let Ok(sealed) = library.sealed(&tree.state, (collection, id)) {
-                value["entry"] = serde_json::from_str(sealed.entry().get()).unwrap_or_default();
+            if let Ok(sealed) = library.sealed(&tree.state, (collection, id))
+                && let Some(entry) = entry_to_value(sealed.entry())
+            {
+                value["entry"] = entry;
             }
             placements.insert(collection, value);
         } else if tree.did.contains_key(&(collection, id)) {

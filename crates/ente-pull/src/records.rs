@@ -8,8 +8,7 @@ use ente_common::exit::Failure;
 use ente_common::manifest::ciphertext::Ciphertext;
 use ente_common::manifest::facts;
 use ente_common::manifest::{PlacementKey, State};
-use ente_common::record::{Problem, Record, Writer};
-use serde_json::value::RawValue;
+use ente_common::record::{Problem, Record, Writer, entry_to_value};
 use serde_json::{Map, Value, json};
 
 use crate::plan::Target;
@@ -92,14 +91,14 @@ impl Entries {
         }
     }
 
-    pub(crate) fn collection(&mut self, fact: &facts::Collection) -> Result<Value, Failure> {
+    fn collection(&mut self, fact: &facts::Collection) -> Result<Option<Value>, Failure> {
         let is_fresh = self.collections.contains(&fact.id);
-        parsed(&self.source(is_fresh)?.collection(fact)?)
+        Ok(entry_to_value(&self.source(is_fresh)?.collection(fact)?))
     }
 
-    fn file(&mut self, fact: &facts::File) -> Result<Value, Failure> {
+    fn file(&mut self, fact: &facts::File) -> Result<Option<Value>, Failure> {
         let is_fresh = self.files.contains(&(fact.collection, fact.id));
-        parsed(&self.source(is_fresh)?.file(fact)?)
+        Ok(entry_to_value(&self.source(is_fresh)?.file(fact)?))
     }
 
     /// Opened at the first use: a run without changes needs neither.
@@ -117,16 +116,6 @@ impl Entries {
             }
         }
     }
-}
-
-fn parsed(text: &RawValue) -> Result<Value, Failure> {
-    serde_json::from_str(text.get()).map_err(|error| {
-        Failure::new(
-            ente_common::exit::Exit::Failed,
-            "an entry of the manifest cannot be read",
-        )
-        .cause(error)
-    })
 }
 
 /// Prints records and counts them.
@@ -171,8 +160,10 @@ impl Printer<'_> {
         let mut record = Record::new("collection")
             .with("id", fact.id)
             .with("change", change);
-        if !fact.gone {
-            record = record.with("entry", self.entries.collection(fact)?);
+        if !fact.gone
+            && let Some(entry) = self.entries.collection(fact)?
+        {
+            record = record.with("entry", entry);
         }
         self.print(&record)
     }
@@ -214,7 +205,8 @@ impl Printer<'_> {
             placement.insert("collection".into(), (*collection).into());
             if let Some(left) = room.checked_sub(fact.len) {
                 room = left;
-                placement.insert("entry".into(), self.entries.file(fact)?);
+                let entry = self.entries.file(fact)?;
+                placement.extend(entry.map(|entry| ("entry".to_owned(), entry)));
             }
             placements.push(Value::Object(placement));
         }

@@ -98,6 +98,31 @@ fn entries_that_contradict_each_other_cost_only_themselves() {
 }
 
 #[test]
+fn members_nested_deeper_than_a_parser_follows_stop_nothing() {
+    for (path, list) in [
+        ("/collections/v2/diff", "diff"),
+        ("/collections/v2", "collections"),
+    ] {
+        // In a record it lies some levels deeper.
+        for depth in [125, 200] {
+            let scene = Scene::new();
+            scene.upload("fine.jpg", bytes(b"fine"));
+            let edit = Fault::edit(move |answer| {
+                let entries = answer.get_mut(list).and_then(Value::as_array_mut);
+                for entry in entries.into_iter().flatten() {
+                    entry["later"] = (0..depth).fold(Value::Null, |inner, _| json!([inner]));
+                }
+            });
+            scene.museum.inject(Match::api().path(path), edit, None);
+            for _ in 0..2 {
+                let _ = scene.pipeline().expect(0);
+                assert!(tree(&scene.machine.export).contains_key("Shared/fine.jpg"));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_server_cannot_ask_for_a_terabyte_or_send_us_in_circles() {
     let scene = Scene::new();
     let fresh = machine();
