@@ -7,7 +7,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use ente_tests::harness::{Machine, Outcome, expect_all};
 use ente_tests::history::{History, Op, check, exported, rounds};
-use ente_tests::museum::{Museum, Options};
+use ente_tests::museum::{Museum, Options, Request};
 
 const EMAIL: &str = "history@example.org";
 const PASSWORD: &str = "history";
@@ -175,9 +175,20 @@ fn an_album_that_is_renamed_in_a_later_round_of_a_watch_gets_its_sidecars() {
         machine.dir(),
     ];
     let stages: [&[&str]; 3] = [&pull, &["ente-decrypt", "-"], &["ente-meta", "-"]];
+    museum.reset_log();
+    let has_listed = |request: &Request| request.path.ends_with("/collections/v2");
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| machine.pipe(&stages));
-        std::thread::sleep(std::time::Duration::from_millis(1500));
+        // Twice: the first round has found nothing to do.
+        while museum
+            .requests()
+            .iter()
+            .filter(|one| has_listed(one))
+            .count()
+            < 2
+        {
+            std::thread::yield_now();
+        }
         museum.with_library(|library| {
             let rename = Op::RenameAlbum { album: 0, title: 3 };
             history.apply(library.live_mut(), &rename);
