@@ -13,8 +13,8 @@ use crossbeam_channel::bounded;
 use ente_common::crypto::stream::{Decryptor, ENCRYPTED_CHUNK, StreamError, read_chunk};
 use ente_common::digest::ContentHasher;
 
-/// Chunks of plaintext of one file in memory: one in each stage, and one on its way.
-const BUFFERS: usize = 4;
+/// Chunks of plaintext of one file in memory: one in each stage.
+const BUFFERS: usize = 3;
 
 /// What was written.
 #[derive(Debug, PartialEq, Eq)]
