@@ -209,8 +209,8 @@ pub(super) enum Goal {
     Ratio(f64),
     /// Seconds of wall time.
     Seconds(f64),
-    /// MiB in each tool.
-    MiB(u64),
+    /// Millions of bytes in each tool.
+    Megabytes(u64),
     /// So many things are done, at least so many a second.
     Rate { count: usize, per_s: f64 },
     /// Something that was counted is what it is to be.
@@ -243,7 +243,7 @@ impl Row {
         match goal {
             Goal::Ratio(most) => self.ratio.is_some_and(|ratio| ratio <= most),
             Goal::Seconds(most) => self.wall_s <= most,
-            Goal::MiB(most) => self.peak_bytes <= most << 20,
+            Goal::Megabytes(most) => self.peak_bytes <= most * 1_000_000,
             Goal::Rate { count, per_s } => count as f64 / self.wall_s >= per_s,
             Goal::Holds(holds) => holds,
         }

@@ -125,6 +125,14 @@ impl Picture<'_> {
             add(line((left, at), (right, at)));
             add(text((left - 6.0, at + 4.0), "end", &number(value)));
         }
+        if self.scale == Scale::Tenfold {
+            for value in y.marks() {
+                // As far as the field goes.
+                let most = (x.high / x.low).min(y.high / value);
+                let end = (x.place(x.low * most), y.place(value * most));
+                add(dashed((left, y.place(value)), end));
+            }
+        }
         add(text((right, bottom + 36.0), "end", self.across));
         add(text((8.0, top - 12.0), "start", self.up));
         for (curve, colour) in self.curves.iter().zip(COLOURS.iter().cycle()) {
@@ -167,6 +175,13 @@ fn line(from: (f64, f64), to: (f64, f64)) -> String {
     format!(
         "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"#ddd\"/>\n",
         from.0, from.1, to.0, to.1
+    )
+}
+
+fn dashed(from: (f64, f64), to: (f64, f64)) -> String {
+    line(from, to).replace(
+        "stroke=\"#ddd\"",
+        "stroke=\"#bbb\" stroke-dasharray=\"4 4\"",
     )
 }
 

@@ -76,14 +76,18 @@ fn cells(row: &Row) -> [String; 10] {
         row.entrant.clone(),
         seconds(row.wall_s),
         seconds(row.best_s),
-        seconds(row.cpu_s),
+        match row.cpu_s > 0.0 {
+            true => seconds(row.cpu_s),
+            // It was worked out, or this program did it.
+            false => String::new(),
+        },
         row.reference.clone(),
         row.reference_s.map(seconds).unwrap_or_default(),
         row.ratio
             .map(|ratio| format!("{ratio:.2}"))
             .unwrap_or_default(),
         if row.peak_bytes > 0 {
-            format!("{:.1} MiB", row.peak_bytes as f64 / f64::from(1 << 20))
+            format!("{:.1} MB", row.peak_bytes as f64 / 1e6)
         } else {
             String::new()
         },
@@ -95,7 +99,7 @@ fn goal_text(goal: Goal) -> String {
     match goal {
         Goal::Ratio(most) => format!("≤ {most:.2} ×"),
         Goal::Seconds(most) => format!("≤ {}", seconds(most)),
-        Goal::MiB(most) => format!("≤ {most} MiB"),
+        Goal::Megabytes(most) => format!("≤ {most} MB"),
         Goal::Rate { per_s, .. } => format!("≥ {per_s:.0} a second"),
         Goal::Holds(_) => "as counted".to_owned(),
     }
@@ -159,7 +163,7 @@ fn picture(rows: &[Row]) -> Option<String> {
     let picture = match (growth.is_empty(), curves.is_empty()) {
         (true, true) => return None,
         (false, _) => Picture {
-            title: "Time by the number of files",
+            title: "Time by the number of files (dashed: in proportion)",
             across: "files",
             up: "seconds",
             scale: Scale::Tenfold,

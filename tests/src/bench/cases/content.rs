@@ -70,7 +70,7 @@ fn decrypt_one(setup: &Setup) -> Result<Vec<Row>, String> {
         series
             .versus("decrypt", "b2sum")
             .goal(Goal::Ratio(1.2))
-            .goal(Goal::MiB(48)),
+            .goal(Goal::Megabytes(48)),
     ])
 }
 
@@ -81,8 +81,9 @@ fn decrypt_many(setup: &Setup) -> Result<Vec<Row>, String> {
     let floor = format!("work ÷ {cores}");
     let mut contest = setup.contest("decrypt-64");
     contest.enter("decrypt", || decrypt(&yard, &place));
+    let mut costs = Costs::default();
     contest.enter(&*floor, || {
-        let costs = Costs::measure(setup)?;
+        costs = Costs::measure(setup)?;
         Ok(Taken::seconds(costs.work_s(64 * each) / cores as f64))
     });
     let series = contest.run()?;
@@ -91,7 +92,8 @@ fn decrypt_many(setup: &Setup) -> Result<Vec<Row>, String> {
         series
             .versus("decrypt", &floor)
             .goal(Goal::Ratio(1.0 / 0.85))
-            .goal(Goal::MiB(48)),
+            .goal(Goal::Megabytes(48)),
+        series.row(&floor).note(costs.to_string()),
     ])
 }
 

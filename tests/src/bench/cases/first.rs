@@ -134,7 +134,11 @@ impl Near {
     }
 
     /// Runs them by turns; `rows` says what to show of those in memory.
-    fn run(&self, setup: &Setup, rows: impl Fn(&Series) -> Vec<Row>) -> Result<Vec<Row>, String> {
+    fn run(
+        &self,
+        setup: &Setup,
+        rows: impl Fn(&Series, &Costs) -> Vec<Row>,
+    ) -> Result<Vec<Row>, String> {
         let gib = self.bytes().div_ceil(1 << 30);
         has_room(&setup.memory, 1 + 4 * gib)?;
         has_room(&setup.disk, 1 + 2 * gib)?;
@@ -159,8 +163,9 @@ impl Near {
                 yard.run_in(&read.path(), &[&words("b2sum", &read.files()?)])
             });
         }
+        let mut costs = Costs::default();
         contest.enter(WORK, || {
-            let costs = Costs::measure(setup)?;
+            costs = Costs::measure(setup)?;
             Ok(Taken::seconds(costs.work_s(self.bytes())))
         });
         contest.enter("dd on the disk", || dd(&yard, self.bytes()));
@@ -169,7 +174,7 @@ impl Near {
         });
         let series = contest.run()?;
         setup.keep(&series)?;
-        let mut found = rows(&series);
+        let mut found = rows(&series, &costs);
         found.push(series.versus("pipe on the disk", "dd on the disk"));
         Ok(found)
     }
@@ -186,7 +191,7 @@ fn photos(setup: &Setup) -> Result<Vec<Row>, String> {
         curls: &[1, 16],
         sums: false,
     };
-    near.run(setup, |series| {
+    near.run(setup, |series, _| {
         let pipe = |name| series.versus(name, CURL_16).goal(Goal::Ratio(1.6));
         let pull = series.versus("pull", CURL_16).goal(Goal::Ratio(1.3));
         vec![
@@ -205,7 +210,7 @@ fn small(setup: &Setup) -> Result<Vec<Row>, String> {
         curls: &[16],
         sums: false,
     };
-    near.run(setup, |series| {
+    near.run(setup, |series, _| {
         let pipe = |name| series.versus(name, CURL_16).goal(Goal::Ratio(1.3));
         vec![
             series.versus("pull", CURL_16),
@@ -224,7 +229,7 @@ fn videos(setup: &Setup) -> Result<Vec<Row>, String> {
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let floor = format!("{CURL_16} + work ÷ {cores}");
-    near.run(setup, |series| {
+    near.run(setup, |series, costs| {
         let pipe = |name| {
             series
                 .against(name, &floor, |round: &Round<'_>| {
@@ -237,6 +242,7 @@ fn videos(setup: &Setup) -> Result<Vec<Row>, String> {
             series.versus("pull", CURL_16),
             pipe("pipe"),
             pipe("pipe with verify"),
+            series.row(WORK).note(costs.to_string()),
         ]
     })
 }
@@ -248,23 +254,24 @@ fn video(setup: &Setup) -> Result<Vec<Row>, String> {
         curls: &[1],
         sums: true,
     };
-    near.run(setup, |series| {
+    near.run(setup, |series, costs| {
         let floor = |round: &Round<'_>| round.wall_s(CURL_1) + round.wall_s("b2sum");
         let pipe = |name| {
             series
                 .against(name, "curl + b2sum", floor)
                 .goal(Goal::Ratio(1.2))
-                .goal(Goal::MiB(48))
+                .goal(Goal::Megabytes(48))
         };
-        let pull = series.versus("pull", CURL_1).goal(Goal::MiB(48));
-        vec![pull, pipe("pipe"), pipe("pipe with verify")]
+        let pull = series.versus("pull", CURL_1).goal(Goal::Megabytes(48));
+        let work = series.row(WORK).note(costs.to_string());
+        vec![pull, pipe("pipe"), pipe("pipe with verify"), work]
     })
 }
 
 fn photos_far_away(setup: &Setup) -> Result<Vec<Row>, String> {
     let yard = Yard::open(setup, account(setup.scaled(2000), 300_000), conditions(50))?;
     let originals = yard.originals();
-    let mut contest = setup.contest_of("first-50ms", 1);
+    let mut contest = setup.contest("first-50ms");
     let pull = |options: &[&str]| export(&yard, &yard.in_memory()?, options, &[]);
     contest.enter(CURL_16, || yard.curl(16, &originals));
     contest.enter("pull --jobs 16", || pull(&["--jobs", "16"]));
@@ -272,6 +279,8 @@ fn photos_far_away(setup: &Setup) -> Result<Vec<Row>, String> {
     contest.enter("pull --jobs 64", || pull(&["--jobs", "64"]));
     contest.enter("pull", || pull(&[]));
     contest.enter("pipe", || export(&yard, &yard.in_memory()?, &[], &PIPE));
+    // Nobody's files are wanted, so that nothing follows the listing.
+    contest.enter("listing alone", || pull(&["--owner", "1"]));
     let series = contest.run()?;
     setup.keep(&series)?;
     Ok(vec![
@@ -287,5 +296,6 @@ fn photos_far_away(setup: &Setup) -> Result<Vec<Row>, String> {
         series
             .versus("pipe", "curl, 64 at once")
             .goal(Goal::Ratio(1.3)),
+        series.row("listing alone"),
     ])
 }

@@ -5,6 +5,7 @@ mod edits;
 mod first;
 mod growth;
 mod jobs;
+mod memory;
 mod start;
 
 use super::Setup;
@@ -29,6 +30,7 @@ pub(super) fn all() -> Vec<Case> {
         edits::cases(),
         jobs::cases(),
         start::cases(),
+        memory::cases(),
     ];
     groups.into_iter().flatten().collect()
 }
