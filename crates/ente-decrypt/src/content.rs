@@ -27,7 +27,7 @@ use crate::live::{Half, LiveError, unpack};
 use crate::open::{Open, Reason, Sealed};
 use crate::settings::LinkMode;
 use crate::structure::date;
-use crate::write::{Plain, WriteError, decrypt};
+use crate::write::{Buffers, Plain, WriteError, decrypt};
 
 /// What the archive of a live photo is called where it is kept.
 pub const ARCHIVE: &str = ".zip";
@@ -145,6 +145,7 @@ pub struct Workshop {
     pub progress: Progress,
     failed: AtomicBool,
     count: AtomicU64,
+    buffers: Buffers,
 }
 
 impl Workshop {
@@ -156,6 +157,7 @@ impl Workshop {
             failed: AtomicBool::new(false),
             progress,
             count: AtomicU64::new(0),
+            buffers: Buffers::default(),
         }
     }
 
@@ -349,7 +351,7 @@ impl Workshop {
     fn write(&self, object: &Path, decryptor: Decryptor, to: &Path) -> Result<Plain, WriteError> {
         let mut object = File::open(object).map_err(WriteError::Read)?;
         let mut out = File::create_new(to).map_err(WriteError::Write)?;
-        decrypt(&mut object, decryptor, &mut out, &|bytes| {
+        decrypt(&mut object, decryptor, &mut out, &self.buffers, &|bytes| {
             self.progress.bytes(bytes);
             if self.is_stopped() {
                 return Err(io::ErrorKind::Interrupted.into());

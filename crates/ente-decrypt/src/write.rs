@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 
 use blake3::Hash;
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ente_common::crypto::stream::{Decryptor, ENCRYPTED_CHUNK, StreamError, read_chunk};
 use ente_common::digest::ContentHasher;
 
@@ -43,6 +43,33 @@ pub enum WriteError {
     Write(#[source] io::Error),
 }
 
+/// Room for chunks that no file needs now; the next one takes it, since memory that was written to before costs less than new one.
+#[derive(Debug)]
+pub struct Buffers {
+    give: Sender<Vec<u8>>,
+    take: Receiver<Vec<u8>>,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        let (give, take) = unbounded();
+        Self { give, take }
+    }
+}
+
+impl Buffers {
+    fn take(&self) -> Vec<u8> {
+        self.take.try_recv().unwrap_or_default()
+    }
+
+    fn give_back(&self, buffers: impl IntoIterator<Item = Vec<u8>>) {
+        for buffer in buffers {
+            // Both ends are here.
+            let _ = self.give.send(buffer);
+        }
+    }
+}
+
 /// Told of plain bytes as they are done; an error stops the writing.
 pub type Each<'a> = dyn Fn(u64) -> io::Result<()> + Sync + 'a;
 
@@ -54,13 +81,14 @@ pub fn decrypt(
     object: &mut File,
     mut decryptor: Decryptor,
     out: &mut File,
+    buffers: &Buffers,
     each: &Each<'_>,
 ) -> Result<Plain, WriteError> {
     let size = object.metadata().map_err(WriteError::Read)?.len();
     let sums = if size <= ENCRYPTED_CHUNK as u64 {
-        in_one_thread(object, &mut decryptor, out, each)?
+        in_one_thread(object, &mut decryptor, out, buffers, each)?
     } else {
-        in_stages(object, &mut decryptor, out, each)?
+        in_stages(object, &mut decryptor, out, buffers, each)?
     };
     let (size, is_final) = match decryptor.finish() {
         Ok(size) => (size, true),
@@ -85,9 +113,10 @@ fn in_one_thread(
     object: &mut File,
     decryptor: &mut Decryptor,
     out: &mut File,
+    buffers: &Buffers,
     each: &Each<'_>,
 ) -> Result<Sums, WriteError> {
-    let (mut encrypted, mut plain) = (Vec::new(), Vec::new());
+    let (mut encrypted, mut plain) = (buffers.take(), buffers.take());
     let mut digest = ContentHasher::new();
     let mut blake3 = Box::new(blake3::Hasher::new());
     let mut size = 0;
@@ -99,6 +128,7 @@ fn in_one_thread(
         size += plain.len() as u64;
         each(plain.len() as u64).map_err(WriteError::Write)?;
     }
+    buffers.give_back([encrypted, plain]);
     Ok(Sums {
         size,
         blake3,
@@ -110,6 +140,7 @@ fn in_stages(
     object: &mut File,
     decryptor: &mut Decryptor,
     out: &mut File,
+    buffers: &Buffers,
     each: &Each<'_>,
 ) -> Result<Sums, WriteError> {
     let (to_digest, to_be_digested) = bounded::<Vec<u8>>(1);
@@ -117,7 +148,7 @@ fn in_stages(
     let (give_back, spare) = bounded::<Vec<u8>>(BUFFERS);
     for _ in 0..BUFFERS {
         // There is room for all of them.
-        let _ = give_back.send(Vec::new());
+        let _ = give_back.send(buffers.take());
     }
     std::thread::scope(|scope| {
         let digesting = scope.spawn(move || {
@@ -144,12 +175,12 @@ fn in_stages(
             }
             Ok((size, blake3))
         });
-        let mut encrypted = Vec::new();
+        let mut encrypted = buffers.take();
         let mut read = || -> Result<(), WriteError> {
-            while let Ok(mut plain) = spare.recv() {
-                if !read_chunk(object, &mut encrypted).map_err(WriteError::Read)? {
+            while read_chunk(object, &mut encrypted).map_err(WriteError::Read)? {
+                let Ok(mut plain) = spare.recv() else {
                     break;
-                }
+                };
                 decryptor.decrypt(&encrypted, &mut plain)?;
                 if to_digest.send(plain).is_err() {
                     break;
@@ -163,6 +194,7 @@ fn in_stages(
         let written = writing.join().expect("writing does not panic");
         let (size, blake3) = written.map_err(WriteError::Write)?;
         result?;
+        buffers.give_back(spare.try_iter().chain([encrypted]));
         Ok(Sums {
             size,
             blake3,
@@ -211,7 +243,7 @@ mod tests {
         file.rewind().unwrap();
         let mut out = tempfile::tempfile().unwrap();
         let decryptor = Decryptor::new(&FileKey::from([7; 32]), &header, None);
-        let result = decrypt(&mut file, decryptor, &mut out, each);
+        let result = decrypt(&mut file, decryptor, &mut out, &Buffers::default(), each);
         let mut written = Vec::new();
         out.rewind().unwrap();
         out.read_to_end(&mut written).unwrap();

@@ -141,7 +141,14 @@ fn through_files(object: &[u8], header: [u8; 24]) -> (Option<write::Plain>, Vec<
     sealed.rewind().expect("scratch");
     let mut out = tempfile::tempfile().expect("scratch");
     let decryptor = Decryptor::new(&FileKey::from(KEY), &header, None);
-    let written = write::decrypt(&mut sealed, decryptor, &mut out, &|_| Ok(())).ok();
+    let written = write::decrypt(
+        &mut sealed,
+        decryptor,
+        &mut out,
+        &write::Buffers::default(),
+        &|_| Ok(()),
+    )
+    .ok();
     out.rewind().expect("scratch");
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut out, &mut bytes).expect("scratch");
