@@ -259,7 +259,7 @@ impl Downloader {
         while let Some(chunk) = body.chunk().await? {
             let count = chunk.len();
             self.throttle.pass(count).await;
-            let goes_on = sink.write(chunk).await?;
+            let goes_on = sink.write(&chunk).await?;
             self.moved.fetch_add(count as u64, Ordering::Relaxed);
             self.progress.bytes(count as u64);
             received += count as u64;

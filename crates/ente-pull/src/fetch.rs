@@ -75,20 +75,26 @@ pub(crate) async fn run(
     // When the results are dropped, because `take` failed for instance, it stops by itself.
     let crew = tokio::spawn(crew.work(until.clone(), sender));
     let mut unreachable = 0;
-    let mut failure = None;
-    while failure.is_none() {
-        match timeout(TICK, results.recv()).await {
-            Err(_) => take(Event::Tick)?,
+    let (mut failure, mut taken) = (None, Ok(()));
+    while taken.is_ok() {
+        let event = match timeout(TICK, results.recv()).await {
+            Err(_) => Ok(Event::Tick),
             Ok(None) => break,
-            Ok(Some((fetch, result))) => match settle(fetch, result, &mut unreachable, account) {
-                Ok(event) => take(event)?,
-                Err(ended) => failure = Some(ended),
-            },
+            Ok(Some((fetch, result))) => settle(fetch, result, &mut unreachable, account),
+        };
+        match event {
+            Ok(event) => taken = take(event),
+            Err(ended) => {
+                failure = Some(ended);
+                break;
+            }
         }
     }
     drop(results);
-    take(Event::Last)?;
-    match (failure, crew.await) {
+    // However this ends: another run may write to `partial/` as soon as it does.
+    let crew = crew.await;
+    taken.and_then(|()| take(Event::Last))?;
+    match (failure, crew) {
         (Some(failure), _) => Err(failure),
         (None, Ok(Ok(left))) => Ok(left),
         // A fault of ours must not look like objects that came.

@@ -4,7 +4,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -99,13 +98,13 @@ pub(crate) enum Sink<'a> {
     Beside(Beside<'a>),
 }
 
-/// A part on another thread, until [`Sink::finish`].
+/// A part on another thread, until [`Sink::finish`]. What it holds, it copied: a chunk may keep far more memory than it has bytes.
 pub(crate) struct Beside<'a> {
     part: &'a mut Part,
     writing: JoinHandle<(Part, Result<(), Trouble>)>,
-    to_write: mpsc::Sender<Vec<Bytes>>,
-    chunks: Vec<Bytes>,
-    bytes: usize,
+    /// Nothing once all was handed over.
+    to_write: Option<mpsc::Sender<Vec<u8>>>,
+    bytes: Vec<u8>,
 }
 
 impl<'a> Sink<'a> {
@@ -113,11 +112,11 @@ impl<'a> Sink<'a> {
     pub(crate) fn beside(part: &'a mut Part, permit: OwnedSemaphorePermit) -> Self {
         let mut away = Part::nothing(&part.path);
         std::mem::swap(&mut away, part);
-        let (to_write, mut to_be_written) = mpsc::channel::<Vec<Bytes>>(MOST_WAITING);
+        let (to_write, mut to_be_written) = mpsc::channel::<Vec<u8>>(MOST_WAITING);
         let writing = spawn_blocking(move || {
             let _permit = permit;
-            while let Some(chunks) = to_be_written.blocking_recv() {
-                if let Err(trouble) = chunks.iter().try_for_each(|chunk| away.write(chunk)) {
+            while let Some(bytes) = to_be_written.blocking_recv() {
+                if let Err(trouble) = away.write(&bytes) {
                     return (away, Err(trouble));
                 }
             }
@@ -126,20 +125,18 @@ impl<'a> Sink<'a> {
         Self::Beside(Beside {
             part,
             writing,
-            to_write,
-            chunks: Vec::new(),
-            bytes: 0,
+            to_write: Some(to_write),
+            bytes: Vec::new(),
         })
     }
 
     /// Takes the next bytes; `false` where no more are wanted, as [`finish`](Self::finish) tells why.
-    pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<bool, Trouble> {
+    pub(crate) async fn write(&mut self, chunk: &[u8]) -> Result<bool, Trouble> {
         match self {
-            Self::Here(part) => part.write(&chunk).map(|()| true),
+            Self::Here(part) => part.write(chunk).map(|()| true),
             Self::Beside(beside) => {
-                beside.bytes += chunk.len();
-                beside.chunks.push(chunk);
-                Ok(beside.bytes < HANDED_BYTES || beside.hand_over().await)
+                beside.bytes.extend_from_slice(chunk);
+                Ok(beside.bytes.len() < HANDED_BYTES || beside.hand_over().await)
             }
         }
     }
@@ -150,8 +147,8 @@ impl<'a> Sink<'a> {
             return Ok(());
         };
         beside.hand_over().await;
-        drop(beside.to_write);
-        let (part, result) = beside.writing.await.map_err(Trouble::broken_off)?;
+        beside.to_write = None;
+        let (part, result) = (&mut beside.writing).await.map_err(Trouble::broken_off)?;
         *beside.part = part;
         result
     }
@@ -159,8 +156,23 @@ impl<'a> Sink<'a> {
 
 impl Beside<'_> {
     async fn hand_over(&mut self) -> bool {
-        self.bytes = 0;
-        let chunks = std::mem::take(&mut self.chunks);
-        self.to_write.send(chunks).await.is_ok()
+        let Some(to_write) = &self.to_write else {
+            return false;
+        };
+        let Ok(place) = to_write.reserve().await else {
+            return false;
+        };
+        let next = Vec::with_capacity(HANDED_BYTES);
+        place.send(std::mem::replace(&mut self.bytes, next));
+        true
+    }
+}
+
+impl Drop for Beside<'_> {
+    /// Of a download that ends half-way, what came is kept, but where the disk is far behind.
+    fn drop(&mut self) {
+        if let Some(to_write) = &self.to_write {
+            let _ = to_write.try_send(std::mem::take(&mut self.bytes));
+        }
     }
 }
