@@ -30,6 +30,9 @@ pub(super) struct Picture<'a> {
 const SIZE: (f64, f64) = (800.0, 400.0);
 /// The field of the curves: left, top, right, bottom. Names stand to the right of it.
 const FIELD: (f64, f64, f64, f64) = (60.0, 40.0, 580.0, 350.0);
+/// Lines behind the curves: at round values, and where time grows in proportion.
+const GRID: &str = "stroke=\"#ddd\"";
+const GUIDE: &str = "stroke=\"#bbb\" stroke-dasharray=\"4 4\"";
 /// Told apart by people who see few colours too.
 const COLOURS: [&str; 6] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00",
@@ -117,12 +120,12 @@ impl Picture<'_> {
         let mut add = |part: String| svg.write_str(&part).expect("memory can be written");
         for value in x.marks() {
             let at = x.place(value);
-            add(line((at, top), (at, bottom)));
+            add(line((at, top), (at, bottom), GRID));
             add(text((at, bottom + 16.0), "middle", &number(value)));
         }
         for value in y.marks() {
             let at = y.place(value);
-            add(line((left, at), (right, at)));
+            add(line((left, at), (right, at), GRID));
             add(text((left - 6.0, at + 4.0), "end", &number(value)));
         }
         if self.scale == Scale::Tenfold {
@@ -130,7 +133,7 @@ impl Picture<'_> {
                 // As far as the field goes.
                 let most = (x.high / x.low).min(y.high / value);
                 let end = (x.place(x.low * most), y.place(value * most));
-                add(dashed((left, y.place(value)), end));
+                add(line((left, y.place(value)), end, GUIDE));
             }
         }
         add(text((right, bottom + 36.0), "end", self.across));
@@ -171,17 +174,10 @@ impl Picture<'_> {
     }
 }
 
-fn line(from: (f64, f64), to: (f64, f64)) -> String {
+fn line(from: (f64, f64), to: (f64, f64), look: &str) -> String {
     format!(
-        "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"#ddd\"/>\n",
+        "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" {look}/>\n",
         from.0, from.1, to.0, to.1
-    )
-}
-
-fn dashed(from: (f64, f64), to: (f64, f64)) -> String {
-    line(from, to).replace(
-        "stroke=\"#ddd\"",
-        "stroke=\"#bbb\" stroke-dasharray=\"4 4\"",
     )
 }
 

@@ -80,6 +80,13 @@ impl Taken {
         }
     }
 
+    /// What this program takes for a piece of work.
+    pub(super) fn timed(work: impl FnOnce() -> Result<(), String>) -> Result<Self, String> {
+        let start = Instant::now();
+        work()?;
+        Ok(Self::seconds(start.elapsed().as_secs_f64()))
+    }
+
     /// Processor time of all stages.
     pub(super) fn cpu_s(&self) -> f64 {
         self.stages

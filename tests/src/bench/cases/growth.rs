@@ -3,9 +3,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
 
 use super::Case;
+use super::first::list;
 use crate::bench::Setup;
 use crate::bench::contest::{Contest, Goal, Row};
 use crate::bench::machine::{CURL, has_room};
@@ -73,10 +73,7 @@ fn listing(setup: &Setup) -> Result<Vec<Row>, String> {
         let pages = yard.pages();
         let mut contest = contest(setup, "listing", entries);
         contest.enter("curl, 4 at once", || yard.curl(4, &pages));
-        // Nobody's files are wanted, so that nothing follows the listing.
-        contest.enter("pull", || {
-            yard.run(&[&["ente-pull", "--owner", "1", &yard.in_memory()?.dir()]])
-        });
+        contest.enter("pull", || list(&yard));
         let series = contest.run()?;
         setup.keep(&series)?;
         let mut row = series
@@ -150,9 +147,10 @@ fn later_runs(
     contest.enter("pipe", || pipe(yard, place));
     contest.enter("pull", || yard.run(&[&["ente-pull", &dir]]));
     contest.enter("walk and stat", || {
-        let start = Instant::now();
-        walk(&place.path()).map_err(|error| error.to_string())?;
-        Ok(Taken::seconds(start.elapsed().as_secs_f64()))
+        Taken::timed(|| {
+            let walked = walk(&place.path());
+            walked.map(|_| ()).map_err(|error| error.to_string())
+        })
     });
     contest.enter("verify --quick", || {
         yard.run(&[&["ente-verify", "--quick", &dir]])

@@ -1,7 +1,5 @@
 //! What the memory of this machine costs, by how much of it is in use: the cause of times that grow faster than an account.
 
-use std::time::Instant;
-
 use super::Case;
 use crate::bench::Setup;
 use crate::bench::contest::Row;
@@ -28,15 +26,17 @@ fn memory(setup: &Setup) -> Result<Vec<Row>, String> {
         let bytes = setup.scaled(mib << 20);
         let mut contest = setup.contest(&format!("memory {mib} MiB"));
         contest.enter("new pages", || {
-            let start = Instant::now();
-            std::hint::black_box(touched(bytes));
-            Ok(Taken::seconds(start.elapsed().as_secs_f64()))
+            Taken::timed(|| {
+                std::hint::black_box(touched(bytes));
+                Ok(())
+            })
         });
         contest.enter("reads at random", || {
             let memory = touched(bytes);
-            let start = Instant::now();
-            std::hint::black_box(read_at_random(&memory));
-            Ok(Taken::seconds(start.elapsed().as_secs_f64()))
+            Taken::timed(|| {
+                std::hint::black_box(read_at_random(&memory));
+                Ok(())
+            })
         });
         let series = contest.run()?;
         setup.keep(&series)?;
