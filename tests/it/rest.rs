@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ente_tests::harness::{Machine, assert_golden, expect_all};
+use ente_tests::harness::{Machine, Outcome, assert_golden, expect_all};
 use ente_tests::journal::{SUM_BYTES, break_under_its_sum};
 use ente_tests::library::{BulkOptions, GoldenState, Library};
 use ente_tests::museum::{Museum, Options};
@@ -27,6 +27,15 @@ fn journals(machine: &Machine) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
+/// Runs what exports, without a check, which would read everything.
+fn export(machine: &Machine) -> Vec<Outcome> {
+    machine.pipe(&[
+        &["ente-pull", machine.dir()],
+        &["ente-decrypt", "-"],
+        &["ente-meta", "-"],
+    ])
+}
+
 /// Makes the start of each journal unreadable: whoever reads it says so.
 fn spoil(machine: &Machine) {
     for (name, mut bytes) in JOURNALS.iter().zip(journals(machine)) {
@@ -42,12 +51,7 @@ fn a_run_with_nothing_to_do_reads_ends_alone_and_writes_nothing() {
     let before = journals(&machine);
     spoil(&machine);
     let spoilt = journals(&machine);
-    let stages: [&[&str]; 3] = [
-        &["ente-pull", machine.dir()],
-        &["ente-decrypt", "-"],
-        &["ente-meta", "-"],
-    ];
-    expect_all(&machine.pipe(&stages), 0);
+    expect_all(&export(&machine), 0);
     for tool in ["ente-pull", "ente-decrypt", "ente-meta"] {
         let _ = machine.run(&[tool, machine.dir()]).expect(0);
     }
@@ -142,9 +146,12 @@ fn what_is_spooled_is_looked_at_until_it_is_decrypted() {
     assert!(!museum.fetched_objects().is_empty());
 }
 
-/// Makes the facts about files of an album unreadable to whoever parses them, though no sum tells.
-fn hide(machine: &Machine, album: i64) {
-    for (name, kind) in [("pull", "file"), ("decrypt", "placement")] {
+/// Facts about files, by journal.
+const OF_FILES: [(&str, &str); 2] = [("pull", "file"), ("decrypt", "placement")];
+
+/// Makes such facts of an album unreadable to whoever parses them, though no sum tells.
+fn hide(machine: &Machine, album: i64, facts: &[(&str, &str)]) {
+    for (name, kind) in facts {
         let start = format!("{{\"fact\":\"{kind}\",\"collection\":{album},");
         let path = machine.export.join(format!(".ente/{name}.jsonl"));
         let mut bytes = fs::read(&path).unwrap();
@@ -161,8 +168,8 @@ fn hide(machine: &Machine, album: i64) {
     }
 }
 
-#[test]
-fn one_change_among_many_files_touches_the_facts_of_its_album_alone() {
+/// Somebody with three albums of five files, who has signed in.
+fn albums() -> (Museum, Machine) {
     let options = BulkOptions {
         albums: 3,
         files: 5,
@@ -175,19 +182,51 @@ fn one_change_among_many_files_touches_the_facts_of_its_album_alone() {
     let _ = machine
         .sign_in(museum.api_url(), "ada@example.org", "password")
         .expect(0);
+    (museum, machine)
+}
+
+/// Whoever reads all finds what was hidden.
+fn expect_hidden(machine: &Machine) {
+    let read = machine.run(&["ente-pull", "--full", machine.dir()]);
+    assert_eq!(read.code, 1, "what was hidden can be seen: {read:?}");
+}
+
+#[test]
+fn the_run_after_a_first_export_does_not_read_all_of_it_again() {
+    let (museum, machine) = albums();
+    expect_all(&export(&machine), 0);
+    let last = museum.with_library(|library| *library.bulk_mut().albums().last().unwrap());
+    hide(&machine, last, &OF_FILES[..1]);
+    for _ in 0..2 {
+        expect_all(&export(&machine), 0);
+    }
+    museum.reset_log();
+    spoil(&machine);
+    expect_all(&export(&machine), 0);
+    assert_eq!(museum.requests().len(), 1);
+}
+
+#[test]
+fn what_was_not_decrypted_yet_is_read_again() {
+    let (museum, machine) = albums();
+    let _ = machine.run(&["ente-pull", machine.dir()]).expect(0);
+    let last = museum.with_library(|library| *library.bulk_mut().albums().last().unwrap());
+    hide(&machine, last, &OF_FILES[..1]);
+    let read = machine.run(&["ente-pull", machine.dir()]);
+    assert_eq!(read.code, 1, "{read:?}");
+}
+
+#[test]
+fn one_change_among_many_files_touches_the_facts_of_its_album_alone() {
+    let (museum, machine) = albums();
     for _ in 0..2 {
         expect_all(&machine.pipeline(), 0);
     }
-    let stages: [&[&str]; 3] = [
-        &["ente-pull", machine.dir()],
-        &["ente-decrypt", "-"],
-        &["ente-meta", "-"],
-    ];
     let last = museum.with_library(|library| *library.bulk_mut().albums().last().unwrap());
     for run in 0..3 {
         // Neither this run nor one that follows a run with news needs the others.
         if run == 1 {
-            hide(&machine, last);
+            hide(&machine, last, &OF_FILES);
         }
         museum.with_library(|library| {
             let bulk = library.bulk_mut();
@@ -195,7 +234,7 @@ fn one_change_among_many_files_touches_the_facts_of_its_album_alone() {
             bulk.edit_captions([first + run]);
         });
         museum.reset_log();
-        let outcomes = machine.pipe(&stages);
+        let outcomes = export(&machine);
         expect_all(&outcomes, 0);
         assert_eq!(outcomes[2].records_of("file").len(), 1);
         assert!(museum.fetched_objects().is_empty());
@@ -203,6 +242,5 @@ fn one_change_among_many_files_touches_the_facts_of_its_album_alone() {
     for tool in ["ente-decrypt", "ente-meta"] {
         let _ = machine.run(&[tool, machine.dir()]).expect(0);
     }
-    let read = machine.run(&["ente-pull", "--full", machine.dir()]);
-    assert_eq!(read.code, 1, "what was hidden can be seen: {read:?}");
+    expect_hidden(&machine);
 }

@@ -9,7 +9,7 @@ use ente_common::api::Retry;
 use ente_common::cli::Io;
 use ente_common::exit::Failure;
 use ente_common::manifest::facts::PullFact;
-use ente_common::manifest::{ContentKey, Rest, facts};
+use ente_common::manifest::{ContentKey, Rest, Waiting, facts};
 use ente_common::record::{Begin, Expect, Scope, path_to_value};
 use ente_common::ui::Progress;
 use tokio::sync::Semaphore;
@@ -406,7 +406,7 @@ impl Round<'_> {
         }
     }
 
-    /// Notes that nothing is left to do, so that the next round need not find that out.
+    /// Notes that nothing is left to do, or nothing but for `ente-decrypt`, so that the next round need not find that out.
     fn rest(&mut self, plan: &Plan) -> Result<(), Failure> {
         let keep = self.place.keeps_objects(self.task.args);
         let Place {
@@ -420,16 +420,16 @@ impl Round<'_> {
         let (Some(store), Some(export)) = (store, export) else {
             return Ok(());
         };
-        // Spooled objects are looked at in each round, until they are decrypted.
-        let is_spooling = !keep
-            && state
-                .pull
-                .objects
-                .keys()
-                .any(|key| state.object(*key).is_some());
-        let Some(full) = state.pull.full_listing_at.filter(|_| !is_spooling) else {
+        let Some(full) = state.pull.full_listing_at else {
             return Ok(());
         };
+        let mut waiting = Waiting::default();
+        if !keep {
+            let objects = state.pull.objects.keys();
+            let spooled = objects.filter_map(|key| state.object(*key));
+            spooled.for_each(|object| waiting.add(object));
+        }
+        rest.waiting = (!waiting.is_empty()).then(|| waiting.to_string());
         let objects = if keep { Objects::Keep } else { Objects::Spool };
         rest.given.extend([
             ("full".to_owned(), full.to_string()),

@@ -46,6 +46,21 @@ impl Follow {
         }
     }
 
+    /// Follows the file from a place on; `None` where that is no longer in it.
+    pub(super) fn after<F: Facts>(state_dir: &Path, mark: &Mark) -> io::Result<Option<Self>> {
+        let mut follow = Self::new::<F>(state_dir);
+        if mark.bytes == 0 {
+            return Ok(Some(follow));
+        }
+        let file = File::open(&follow.path)?;
+        let Some(above) = mark.above_in(&file)? else {
+            return Ok(None);
+        };
+        (follow.end, follow.above) = (mark.bytes, above);
+        follow.file = Some(file);
+        Ok(Some(follow))
+    }
+
     /// Where the last fact that was read ends.
     pub fn end(&self) -> Mark {
         Mark::new(self.end, self.above)
@@ -112,7 +127,7 @@ impl Follow {
     }
 
     /// Reads the whole lines up to `limit`; `take` makes of each what is handed to `each`, in order.
-    fn read_lines<T: Send>(
+    pub(super) fn read_lines<T: Send>(
         &mut self,
         limit: u64,
         take: impl Fn(&[u8]) -> Result<Option<T>, serde_json::Error> + Sync,

@@ -15,6 +15,7 @@ pub mod lock;
 pub mod rest;
 pub mod state;
 mod sum;
+mod waiting;
 
 use std::fs;
 use std::io;
@@ -30,6 +31,7 @@ pub use journal::{FORMAT, Journal, JournalError};
 pub use lock::{Lock, LockError};
 pub use rest::Rest;
 pub use state::{ContentKey, PartKey, PlacementKey, State};
+pub use waiting::Waiting;
 
 use crate::disk;
 use crate::exit::{Exit, Failure, chain};

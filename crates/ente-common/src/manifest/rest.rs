@@ -8,8 +8,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::facts::DecryptFact;
 use super::journal::{Facts, check_format, journal_path, kind_of, last_lines, read_line};
 use super::sum;
+use super::waiting::Waiting;
 
 /// The kind of the fact.
 const KIND: &str = "rest";
@@ -55,12 +57,10 @@ impl Mark {
             }
             file => file?,
         };
-        let length = file.metadata()?.len();
-        if length < self.bytes || length - self.bytes > MAX_TAIL_BYTES {
+        let Some(mut above) = self.above_in(&file)? else {
             return Ok(None);
-        }
-        let mut above = sum::above(&file, self.bytes)?;
-        if Self::new(self.bytes, above) != *self {
+        };
+        if file.metadata()?.len().saturating_sub(self.bytes) > MAX_TAIL_BYTES {
             return Ok(None);
         }
         let mut end = self.bytes;
@@ -79,6 +79,15 @@ impl Mark {
             }
         }
         Ok(Some(end))
+    }
+
+    /// The sum of the line before it; `None` where the mark is not in this file.
+    pub(super) fn above_in(&self, file: &File) -> io::Result<Option<u32>> {
+        if file.metadata()?.len() < self.bytes {
+            return Ok(None);
+        }
+        let above = sum::above(file, self.bytes)?;
+        Ok((Self::new(self.bytes, above) == *self).then_some(above))
     }
 
     /// The end of a journal.
@@ -102,6 +111,9 @@ pub struct Rest {
     pub read: BTreeMap<String, Mark>,
     /// What else it rests upon, by name, as its writer sees fit.
     pub given: BTreeMap<String, String>,
+    /// Objects that were left to `ente-decrypt`, as [`Waiting`] tells them: nothing is left to do once it dropped them all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
 }
 
 impl Rest {
@@ -110,6 +122,7 @@ impl Rest {
         Self {
             read: BTreeMap::new(),
             given: BTreeMap::from([("release".to_owned(), release.to_owned())]),
+            waiting: None,
         }
     }
 
@@ -120,7 +133,8 @@ impl Rest {
         self.read.insert(journal.to_owned(), end);
     }
 
-    /// The last rest of the journal of `F`, and where it ends, if little came after it and all journals are of a known format.
+    /// The last rest of the journal of `F` for which nothing waits any longer, and where it ends, if little came after it and all journals are of a
+    /// known format.
     pub(super) fn latest<F: Facts>(state_dir: &Path) -> Option<(Self, Mark)> {
         if !all_begin_well(state_dir) {
             return None;
@@ -129,8 +143,22 @@ impl Rest {
             .ok()?
             .into_iter()
             .rev()
-            .find(|(line, _)| kind_of(line).is_ok_and(|kind| kind == KIND))
-            .and_then(|(line, end)| Some((serde_json::from_slice(&line).ok()?, end)))
+            .filter(|(line, _)| kind_of(line).is_ok_and(|kind| kind == KIND))
+            .find_map(|(line, end)| {
+                let rest: Self = serde_json::from_slice(&line).ok()?;
+                Some((rest.settled(state_dir)?, end))
+            })
+    }
+
+    /// The rest as it is now that `ente-decrypt` dropped what waited; `None` where it did not, or did more.
+    fn settled(mut self, state_dir: &Path) -> Option<Self> {
+        let Some(waiting) = self.waiting.take() else {
+            return Some(self);
+        };
+        let read = self.read.get_mut(DecryptFact::FILE)?;
+        let (dropped, end) = Waiting::dropped_since(state_dir, read)?;
+        *read = end;
+        (dropped.to_string() == waiting).then_some(self)
     }
 
     /// The rest that the journal of `F` ends with, in an export where all journals are of a known format.
@@ -144,17 +172,19 @@ impl Rest {
         is_rest.then(|| serde_json::from_slice(&line).ok())?
     }
 
-    /// The journals that were read say nothing new: but for rests, and for facts of which `is_idle` holds, told their journal and kind.
+    /// Nothing waits, and the journals that were read say nothing new: but for rests, and for facts of which `is_idle` holds, told their journal and kind.
     ///
     /// Anything odd is news, so that whoever reads the whole finds out.
     pub fn holds(&self, state_dir: &Path, is_idle: impl Fn(&str, &str) -> bool) -> bool {
-        self.read.iter().all(|(journal, mark)| {
-            let is_idle = |line: &[u8]| {
-                kind_of(line).is_ok_and(|kind| kind == KIND || is_idle(journal, &kind))
-            };
-            let end = mark.each_since(state_dir, journal, is_idle);
-            end.is_ok_and(|end| end.is_some())
-        })
+        let mut read = self.read.iter();
+        self.waiting.is_none()
+            && read.all(|(journal, mark)| {
+                let is_idle = |line: &[u8]| {
+                    kind_of(line).is_ok_and(|kind| kind == KIND || is_idle(journal, &kind))
+                };
+                let end = mark.each_since(state_dir, journal, is_idle);
+                end.is_ok_and(|end| end.is_some())
+            })
     }
 }
 

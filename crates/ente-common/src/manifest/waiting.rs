@@ -1,0 +1,199 @@
+//! Objects that `ente-pull` leaves to `ente-decrypt`, told by one sum: whether all of them were decrypted shows without reading what each of them was.
+
+use std::fmt;
+use std::path::Path;
+
+use memchr::memmem;
+use serde::Deserialize;
+
+use super::facts::{DecryptFact, Dropped, Object};
+use super::follow::Follow;
+use super::journal::{kind_of, parse_fact};
+use super::rest::Mark;
+use crate::id::Version;
+
+/// Some objects, each fetched so many times: how many they are, and a sum of what they are called, in whatever order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    count: u64,
+    sum: u64,
+}
+
+impl Waiting {
+    /// One more waits.
+    pub fn add(&mut self, object: &Object) {
+        self.count(number_of(object.id, object.version, object.fetch));
+    }
+
+    /// None waits.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn count(&mut self, number: u64) {
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(number);
+    }
+
+    /// What `ente-decrypt` dropped since a place of its journal, and where that ends; `None` where it said more than that it exports, or anything is
+    /// odd.
+    pub(super) fn dropped_since(state_dir: &Path, mark: &Mark) -> Option<(Self, Mark)> {
+        let mut follow = Follow::after::<DecryptFact>(state_dir, mark).ok()??;
+        let mut dropped = Some(Self::default());
+        let result = follow.read_lines(u64::MAX, look, |seen| match (seen, &mut dropped) {
+            (Seen::Dropped(number), Some(dropped)) => dropped.count(number),
+            _ => dropped = None,
+        });
+        result.ok()?;
+        Some((dropped?, follow.end()))
+    }
+}
+
+/// Stands for an object in the sum.
+fn number_of(id: i64, version: Version, fetch: u32) -> u64 {
+    let name = blake3::hash(format!("{id}-{version}-{fetch}").as_bytes());
+    u64::from_be_bytes(name.as_bytes().first_chunk().copied().unwrap_or_default())
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:016x}", self.count, self.sum)
+    }
+}
+
+/// A fact that is more than a name given or a part written.
+enum Seen {
+    /// An object was dropped: its number.
+    Dropped(u64),
+    Other,
+}
+
+fn look(line: &[u8]) -> Result<Option<Seen>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Stays {
+        #[serde(default)]
+        gone: bool,
+    }
+    // Nearly all lines lack the word, and need not be parsed.
+    let is_gone = || match memmem::find(line, b"gone") {
+        Some(_) => parse_fact(line).map(|it: Stays| it.gone),
+        None => Ok(false),
+    };
+    Ok(match &*kind_of(line)? {
+        "object" => {
+            let Dropped { id, version, fetch } = parse_fact(line)?;
+            Some(Seen::Dropped(number_of(id, version, fetch)))
+        }
+        "folder" | "placement" => is_gone()?.then_some(Seen::Other),
+        "setting" | "rest" => None,
+        _ => Some(Seen::Other),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Journal;
+    use crate::manifest::facts::{Folder, Placement, Setting, Verdict};
+    use crate::manifest::journal::Facts as _;
+    use crate::manifest::rest::Rest;
+
+    fn object(id: i64, fetch: u32) -> Object {
+        Object {
+            id,
+            fetch,
+            ..Object::default()
+        }
+    }
+
+    fn dropped(id: i64, fetch: u32) -> DecryptFact {
+        DecryptFact::Dropped(Dropped {
+            id,
+            fetch,
+            ..Dropped::default()
+        })
+    }
+
+    /// The objects 1 and 2, each fetched once.
+    fn waiting() -> Waiting {
+        let mut waiting = Waiting::default();
+        waiting.add(&object(2, 1));
+        waiting.add(&object(1, 1));
+        waiting
+    }
+
+    /// Whether they are found dropped, where `ente-decrypt` said this since it said something else.
+    fn is_over(facts: &[DecryptFact]) -> bool {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), DecryptFact::FILE).unwrap();
+        journal.append(&dropped(1, 1));
+        journal.flush().unwrap();
+        let mut rest = Rest::new("1");
+        rest.reads(dir.path(), DecryptFact::FILE);
+        facts.iter().for_each(|fact| journal.append(fact));
+        journal.flush().unwrap();
+        let seen = Waiting::dropped_since(dir.path(), &rest.read[DecryptFact::FILE]);
+        if let Some((_, end)) = &seen {
+            rest.reads(dir.path(), DecryptFact::FILE);
+            assert_eq!(*end, rest.read[DecryptFact::FILE]);
+        }
+        seen.is_some_and(|(seen, _)| seen.to_string() == waiting().to_string())
+    }
+
+    #[test]
+    fn it_is_over_when_all_that_waited_were_dropped_and_nothing_else_came() {
+        let named = || DecryptFact::Placement(Placement::default());
+        let left = DecryptFact::Placement(Placement {
+            gone: true,
+            ..Placement::default()
+        });
+        let folder = || DecryptFact::Folder(Folder::default());
+        let setting = DecryptFact::Setting(Setting {
+            name: "link".into(),
+            value: "copy".into(),
+        });
+        let rest = DecryptFact::Rest(Rest::new("1"));
+        let verdict = DecryptFact::Verdict(Verdict::default());
+        let all = [dropped(1, 1), dropped(2, 1)];
+        assert!(is_over(&all));
+        assert!(is_over(
+            &[&[setting, folder(), named()], &all[..], &[rest]].concat()
+        ));
+        assert!(!is_over(&[]));
+        assert!(!is_over(&[dropped(1, 1)]));
+        assert!(!is_over(&[dropped(1, 1), dropped(2, 2)]));
+        assert!(!is_over(&[&all[..], &[dropped(2, 1)]].concat()));
+        assert!(!is_over(&[&all[..], &[left]].concat()));
+        assert!(!is_over(&[&all[..], &[verdict]].concat()));
+    }
+
+    #[test]
+    fn it_is_told_as_documented() {
+        // `printf %s 1-0000000000000000-1 | b3sum`, the same of 2, and the sum of their first 16 digits.
+        assert_eq!(waiting().to_string(), "2-a32ad7d90eb1bc7a");
+    }
+
+    #[test]
+    fn a_journal_that_is_not_the_one_that_was_read_tells_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut rest = Rest::new("1");
+        rest.reads(dir.path(), DecryptFact::FILE);
+        let none_yet = rest.read[DecryptFact::FILE].clone();
+        assert!(Waiting::dropped_since(dir.path(), &none_yet).is_some());
+        let mut journal = Journal::open(dir.path(), DecryptFact::FILE).unwrap();
+        journal.append(&dropped(1, 1));
+        journal.flush().unwrap();
+        rest.reads(dir.path(), DecryptFact::FILE);
+        let end = rest.read[DecryptFact::FILE].clone();
+        assert!(Waiting::dropped_since(dir.path(), &end).is_some());
+        let other = Mark {
+            sum: "00000000".into(),
+            ..end.clone()
+        };
+        assert!(Waiting::dropped_since(dir.path(), &other).is_none());
+        let path = dir.path().join("decrypt.jsonl");
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        assert!(Waiting::dropped_since(dir.path(), &end).is_none());
+    }
+}
