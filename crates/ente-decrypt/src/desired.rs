@@ -148,14 +148,15 @@ impl Desired {
         self.folders
             .retain(|id, folder| folders.get(id) != Some(folder));
         self.names.retain(|key, name| {
-            !evaded.contains(key) && placements.get(key).map(Name::of).as_ref() != Some(name)
+            !evaded.contains(key)
+                && placements.get(key).map(|it| Name::of(it)).as_ref() != Some(name)
         });
     }
 
     /// What a live placement is to be called; `None` while it has no name.
     pub fn name(&self, state: &State, key: PlacementKey) -> Option<Name> {
         let changed = self.names.get(&key).cloned();
-        changed.or_else(|| state.decrypt.placements.get(&key).map(Name::of))
+        changed.or_else(|| state.decrypt.placements.get(&key).map(|it| Name::of(it)))
     }
 
     /// What the folder of a collection is to be called: the folder of one that is gone keeps its name until it is empty.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use ente_common::manifest::facts::Placement;
 use ente_common::manifest::{PlacementKey, State};
 use ente_common::record::{Record, entry_to_value};
 use serde_json::{Map, Value, json};
@@ -44,7 +43,7 @@ fn fill(tree: &mut Tree, key: PlacementKey, members: &mut Map<String, Value>, co
         None if is_whole => "kept",
         None => "pending",
     };
-    let parts = parts(&tree.state, key, placement);
+    let parts = parts(&tree.state, key);
     if let Some(path) = parts.first().map(|part| part["path"].clone()) {
         members.insert("path".into(), path);
     }
@@ -54,10 +53,10 @@ fn fill(tree: &mut Tree, key: PlacementKey, members: &mut Map<String, Value>, co
     }
 }
 
-fn parts(state: &State, key: PlacementKey, placement: Option<&Placement>) -> Vec<Value> {
-    let parts = placement.map_or(&[][..], |placement| &placement.parts);
+fn parts(state: &State, key: PlacementKey) -> Vec<Value> {
+    let placement = state.decrypt.placements.get(&key);
+    let parts = placement.iter().flat_map(|placement| &placement.parts);
     parts
-        .iter()
         .enumerate()
         .filter_map(|(index, part)| Some(part.at(&state.decrypt.path(key, index)?)))
         .collect()
@@ -71,7 +70,7 @@ pub fn annotate_listed(state: &State, record: &mut Record) {
             continue;
         };
         let key = (collection, id);
-        let parts = parts(state, key, state.decrypt.placements.get(&key));
+        let parts = parts(state, key);
         if let (Some(members), Some(path)) = (
             placement.as_object_mut(),
             parts.first().map(|part| part["path"].clone()),

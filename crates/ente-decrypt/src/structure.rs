@@ -431,7 +431,7 @@ impl Tree {
     /// Parks every file of an album that is still in its folder.
     fn move_files(&mut self, batch: &mut Batch, collection: i64, arrivals: &mut Vec<Arrival>) {
         let on_way: Vec<PlacementKey> = arrivals.iter().map(|arrival| arrival.key).collect();
-        let placements: Vec<Placement> = self
+        let placements: Vec<_> = self
             .state
             .decrypt
             .placements

@@ -162,12 +162,14 @@ impl Tree {
 
     /// What is recorded of a placement.
     pub fn placement(&self, key: PlacementKey) -> Placement {
-        let placement = self.state.decrypt.placements.get(&key).cloned();
-        placement.unwrap_or_else(|| Placement {
-            collection: key.0,
-            file: key.1,
-            ..Placement::default()
-        })
+        match self.state.decrypt.placements.get(&key) {
+            Some(placement) => (**placement).clone(),
+            None => Placement {
+                collection: key.0,
+                file: key.1,
+                ..Placement::default()
+            },
+        }
     }
 
     /// Looks at an album folder; a foreign one is a problem, once a run.

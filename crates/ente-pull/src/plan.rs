@@ -209,7 +209,7 @@ fn step(
         return Step::Exported;
     }
     match trashed {
-        Some(object) if is_in_trash(state, object) => Step::Restore(object.clone()),
+        Some(object) if is_in_trash(state, object) => Step::Restore((**object).clone()),
         _ => fetch(),
     }
 }
@@ -223,6 +223,7 @@ fn is_in_trash(state: &State, object: &Object) -> bool {
 pub(crate) fn unwanted(state: &State) -> Vec<Object> {
     let stored = state.pull.objects.values();
     let mut stored: Vec<&Object> = stored
+        .map(|object| &**object)
         .filter(|object| state.stored((object.id, object.version)).is_some())
         .collect();
     if stored.is_empty() {
@@ -296,10 +297,10 @@ mod tests {
     fn planned(case: &Case) -> String {
         let key = (ID, version(1));
         let mut state = State::default();
-        state.pull.files.insert((10, ID), file(10, 5, 1));
-        state.pull.files.insert((11, ID), file(11, 5, 1));
+        state.pull.files.insert((10, ID), file(10, 5, 1).into());
+        state.pull.files.insert((11, ID), file(11, 5, 1).into());
         if let Some((fetch, same)) = case.object {
-            state.pull.objects.insert(key, object(fetch, same));
+            state.pull.objects.insert(key, object(fetch, same).into());
         }
         if case.trashed {
             let path = Some("2026-11-22/objects/01/7".to_owned());
@@ -308,7 +309,7 @@ mod tests {
                 gone: true,
                 ..object(1, false)
             };
-            state.pull.trashed_objects.insert(key, object);
+            state.pull.trashed_objects.insert(key, object.into());
         }
         if let Some(fetch) = case.dropped {
             state.decrypt.dropped.insert(key, fetch);
@@ -329,7 +330,7 @@ mod tests {
                 parts: vec![Part::default()],
                 ..Placement::default()
             };
-            state.decrypt.placements.insert((10, ID), placement);
+            state.decrypt.placements.insert((10, ID), placement.into());
         }
         let refetch = BTreeSet::from_iter(case.refetch.then_some(ID));
         let missing = HashSet::from_iter(case.missing.then_some(key));
@@ -539,8 +540,8 @@ mod tests {
     #[test]
     fn placements_listed_at_different_moments_agree_on_the_youngest() {
         let mut state = State::default();
-        state.pull.files.insert((10, ID), file(10, 9, 2));
-        state.pull.files.insert((11, ID), file(11, 5, 1));
+        state.pull.files.insert((10, ID), file(10, 9, 2).into());
+        state.pull.files.insert((11, ID), file(11, 5, 1).into());
         let target = &targets(&state, None)[&ID];
         assert_eq!(
             (target.version, &target.collections[..]),
@@ -557,7 +558,7 @@ mod tests {
                     id,
                     ..file(collection, 5, byte)
                 };
-                state.pull.files.insert((collection, id), file);
+                state.pull.files.insert((collection, id), file.into());
             }
             if let Some(byte) = exported {
                 let placement = Placement {
@@ -565,7 +566,10 @@ mod tests {
                     parts: vec![Part::default()],
                     ..Placement::default()
                 };
-                state.decrypt.placements.insert((collection, id), placement);
+                state
+                    .decrypt
+                    .placements
+                    .insert((collection, id), placement.into());
             }
         };
         place(10, 1, Some(1), None); // neither chosen nor exported
@@ -601,17 +605,20 @@ mod tests {
     fn an_object_goes_when_nothing_needs_it_and_its_successor_is_at_hand() {
         let mut state = State::default();
         let mut old = object(1, false);
-        state.pull.objects.insert((ID, version(1)), old.clone());
+        state
+            .pull
+            .objects
+            .insert((ID, version(1)), old.clone().into());
         assert_eq!(unwanted(&state), [old.clone()], "the file is gone");
-        state.pull.files.insert((10, ID), file(10, 5, 1));
+        state.pull.files.insert((10, ID), file(10, 5, 1).into());
         assert_eq!(unwanted(&state), []);
-        state.pull.files.insert((10, ID), file(10, 6, 2));
+        state.pull.files.insert((10, ID), file(10, 6, 2).into());
         assert_eq!(unwanted(&state), [], "the new content has not come yet");
         let new = Object {
             version: version(2),
             ..object(1, false)
         };
-        state.pull.objects.insert((ID, version(2)), new);
+        state.pull.objects.insert((ID, version(2)), new.into());
         assert_eq!(unwanted(&state), [old.clone()]);
         state.decrypt.dropped.insert((ID, version(1)), 1);
         assert_eq!(unwanted(&state), [], "it was dropped already");

@@ -45,7 +45,8 @@ pub(crate) fn read<R: BufRead>(
             "collection" => collections.extend(record.int("id")),
             "file" => {
                 for file in files(&record) {
-                    state.pull.files.insert((file.collection, file.id), file);
+                    let key = (file.collection, file.id);
+                    state.pull.files.insert(key, Box::new(file));
                 }
             }
             "problem" => print(io, &record)?,

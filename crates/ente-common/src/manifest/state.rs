@@ -25,6 +25,8 @@ pub fn covers(focus: Option<&Focus>, row: Row) -> bool {
 }
 
 /// What `ente-pull` holds to be so. `collections` and `files` are those of the last closed listing.
+///
+/// What there is as much of as files is boxed, here and below, since a tree that is filled in order is half empty, as is a table that has just grown.
 #[derive(Clone, Debug, Default)]
 pub struct PullState {
     /// Settings by name.
@@ -32,11 +34,11 @@ pub struct PullState {
     /// Live collections.
     pub collections: BTreeMap<i64, Collection>,
     /// Live files of live collections.
-    pub files: BTreeMap<PlacementKey, File>,
+    pub files: BTreeMap<PlacementKey, Box<File>>,
     /// Objects under `objects/`, dropped or not; see [`State::object`].
-    pub objects: HashMap<ContentKey, Object>,
+    pub objects: HashMap<ContentKey, Box<Object>>,
     /// Objects that were moved to the trash, pruned since or not.
-    pub trashed_objects: HashMap<ContentKey, Object>,
+    pub trashed_objects: HashMap<ContentKey, Box<Object>>,
     /// Downloads to be tried again.
     pub failed: HashMap<ContentKey, Failed>,
     /// The last closed listing.
@@ -94,12 +96,12 @@ impl PullState {
                 let key = (object.id, object.version);
                 self.trashed_objects.remove(&key);
                 if !object.gone {
-                    self.objects.insert(key, object);
+                    self.objects.insert(key, Box::new(object));
                     return;
                 }
                 self.objects.remove(&key);
                 if object.trashed.is_some() {
-                    self.trashed_objects.insert(key, object);
+                    self.trashed_objects.insert(key, Box::new(object));
                 }
             }
             PullFact::Failed(failed) => {
@@ -152,7 +154,7 @@ impl PullState {
                 if file.gone {
                     self.files.remove(&key)
                 } else {
-                    self.files.insert(key, file)
+                    self.files.insert(key, Box::new(file))
                 };
             }
             _ => unreachable!("only collections and files wait for the end of a listing"),
@@ -168,7 +170,7 @@ impl PullState {
     pub fn files_in(&self, collection: i64) -> impl Iterator<Item = &File> {
         self.files
             .range((collection, i64::MIN)..=(collection, i64::MAX))
-            .map(|(_, file)| file)
+            .map(|(_, file)| &**file)
     }
 }
 
@@ -180,7 +182,7 @@ pub struct DecryptState {
     /// Album folders by collection.
     pub folders: BTreeMap<i64, Folder>,
     /// Names given and parts written.
-    pub placements: BTreeMap<PlacementKey, Placement>,
+    pub placements: BTreeMap<PlacementKey, Box<Placement>>,
     /// The last `fetch` that was dropped.
     pub dropped: HashMap<ContentKey, u32>,
     /// Objects that could not be exported.
@@ -230,7 +232,7 @@ impl DecryptState {
                 if placement.gone {
                     self.placements.remove(&key)
                 } else {
-                    self.placements.insert(key, placement)
+                    self.placements.insert(key, Box::new(placement))
                 };
             }
             DecryptFact::Dropped(dropped) => {

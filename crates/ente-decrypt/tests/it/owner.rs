@@ -211,7 +211,10 @@ fn forged_facts_take_nothing_from_outside() {
                 mtime,
                 ..Part::default()
             }];
-            DecryptFact::Placement(Placement { parts, ..placement })
+            DecryptFact::Placement(Placement {
+                parts,
+                ..*placement
+            })
         };
         record(&mirror, "decrypt", &forged);
         let exit = mirror.run(&[]).exit;

@@ -205,7 +205,10 @@ impl Scratch {
         }
         for (key, file) in old.pull.files {
             if !self.entries.contains_key(&key) {
-                thin.append(&PullFact::File(facts::File { gone: true, ..file }));
+                thin.append(&PullFact::File(facts::File {
+                    gone: true,
+                    ..*file
+                }));
             }
         }
         thin.append(&PullFact::Listing(Listing::default()));
@@ -280,7 +283,7 @@ impl Scratch {
             if !now.contains(key) {
                 journal.append(&DecryptFact::Placement(Placement {
                     gone: true,
-                    ..placement.clone()
+                    ..(**placement).clone()
                 }));
             }
         }
@@ -311,7 +314,7 @@ impl Scratch {
         placement.parts[0].name = name.to_owned();
         placement.name = name.to_owned();
         let mut journal = Journal::open(&self.state_dir(), "decrypt").unwrap();
-        journal.append(&DecryptFact::Placement(placement));
+        journal.append(&DecryptFact::Placement(*placement));
         journal.sync().unwrap();
     }
 

@@ -129,7 +129,7 @@ fn follow_up(state: &State) {
     for (key, file) in &state.pull.files {
         assert_eq!(*key, (file.collection, file.id));
         assert!(!file.gone);
-        assert!(state.pull.files_in(key.0).any(|other| other == file));
+        assert!(state.pull.files_in(key.0).any(|other| *other == **file));
     }
     for key in state.meta.sidecars.keys() {
         state.sidecar_lost(*key);
