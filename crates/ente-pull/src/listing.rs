@@ -23,7 +23,7 @@ use crate::doubt;
 use crate::problems;
 
 /// Collections that are listed side by side: metadata calls go easy on a small server.
-const PARALLEL: usize = 4;
+const PARALLEL: usize = 8;
 /// The longest entry that is taken in. Honest ones have a few KiB, and each is held and passed on several times along the pipe.
 pub(crate) const MAX_ENTRY_BYTES: usize = 256 << 10;
 

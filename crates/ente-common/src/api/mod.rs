@@ -19,13 +19,14 @@ mod test_server;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use clap::ValueEnum;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Certificate, ClientBuilder, RequestBuilder, Response, redirect};
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 
 pub use account::{Authorization, Next, PasskeySession, Session, SrpAttributes, SrpSession};
 pub use endpoint::{Endpoint, EndpointError};
@@ -89,6 +90,9 @@ const MAX_JSON_BYTES: usize = 64 * 1024 * 1024;
 const MAX_ACCOUNT_BYTES: usize = 1024 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Turns at parsing, one for each core: more threads would only hold more memory.
+static PARSERS: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
 
 /// How to reach the server: the options of every tool that does.
 #[derive(Debug, Clone, clap::Args)]
@@ -449,6 +453,7 @@ async fn read_json<T: DeserializeOwned + Send + 'static>(
         body.extend_from_slice(&chunk);
     }
     // A page of a listing takes milliseconds, in which others come in.
+    let _turn = PARSERS.acquire().await;
     let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice(&body)).await;
     // The parser's own message may quote the body, so it is not kept.
     parsed
