@@ -196,10 +196,20 @@ pub(super) struct Row {
     pub(super) goals: Vec<Goal>,
     /// What else was seen.
     pub(super) note: String,
-    /// For a growth curve: its name and how many things there were.
-    pub(super) growth: Option<(String, usize)>,
+    pub(super) growth: Option<Growth>,
     /// Seconds since the start, and downloads in flight then.
     pub(super) curve: Vec<(f64, f64)>,
+}
+
+/// A point of a growth curve.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Growth {
+    /// The name of the curve.
+    pub(super) curve: String,
+    /// How many things there were.
+    pub(super) count: usize,
+    /// What they are called.
+    pub(super) things: &'static str,
 }
 
 /// What must be reached.
@@ -228,8 +238,13 @@ impl Row {
         self
     }
 
-    pub(super) fn growth(mut self, curve: &str, things: usize) -> Self {
-        self.growth = Some((curve.to_owned(), things));
+    /// It is a point of a growth curve.
+    pub(super) fn growth(mut self, curve: &str, count: usize, things: &'static str) -> Self {
+        self.growth = Some(Growth {
+            curve: curve.to_owned(),
+            count,
+            things,
+        });
         self
     }
 

@@ -72,6 +72,13 @@ fn file_system(folder: &Path) -> String {
     nearest.map_or_else(|| "unknown".to_owned(), |fields| fields[2].to_owned())
 }
 
+/// Whether so many GiB fit into a folder; where not, it is said that `what` is left out.
+pub(super) fn fits(folder: &Path, gib: u64, what: &str) -> bool {
+    has_room(folder, gib)
+        .inspect_err(|why| println!("left out {what}: {why}"))
+        .is_ok()
+}
+
 /// Whether so many GiB fit into a folder; in memory, what is exported takes away from what programs have.
 pub(super) fn has_room(folder: &Path, gib: u64) -> Result<(), String> {
     let free = yard::free_bytes(folder) >> 30;

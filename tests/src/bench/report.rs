@@ -140,16 +140,17 @@ pub(super) fn write_docs(machine: &str, case: &str, rows: &[Row]) -> Result<(), 
 
 /// The curves of a case: how time grows with the account, or how many downloads were under way.
 fn picture(rows: &[Row]) -> Option<String> {
-    let mut growth: Vec<Curve> = Vec::new();
-    for row in rows {
-        let Some((name, things)) = &row.growth else {
-            continue;
-        };
-        let point = (*things as f64, row.wall_s);
-        match growth.iter_mut().find(|curve| curve.name == *name) {
+    let (mut growth, mut things): (Vec<Curve>, _) = (Vec::new(), "");
+    for (row, of) in rows
+        .iter()
+        .filter_map(|row| Some((row, row.growth.as_ref()?)))
+    {
+        things = of.things;
+        let point = (of.count as f64, row.wall_s);
+        match growth.iter_mut().find(|curve| curve.name == of.curve) {
             Some(curve) => curve.points.push(point),
             None => growth.push(Curve {
-                name: name.clone(),
+                name: of.curve.clone(),
                 points: vec![point],
             }),
         }
@@ -163,8 +164,8 @@ fn picture(rows: &[Row]) -> Option<String> {
     let picture = match (growth.is_empty(), curves.is_empty()) {
         (true, true) => return None,
         (false, _) => Picture {
-            title: "Time by the number of files (dashed: in proportion)",
-            across: "files",
+            title: &format!("Time by the number of {things} (dashed: in proportion)"),
+            across: things,
             up: "seconds",
             scale: Scale::Tenfold,
             curves: &growth,

@@ -52,7 +52,7 @@ fn pulled<'a>(setup: &'a Setup, account: BulkOptions) -> Result<(Yard<'a>, Expor
     Ok((yard, place))
 }
 
-fn decrypt(yard: &Yard<'_>, place: &Export) -> Result<Taken, String> {
+pub(super) fn decrypt(yard: &Yard<'_>, place: &Export) -> Result<Taken, String> {
     place.forget_plaintext()?;
     yard.run(&[&["ente-decrypt", &place.dir()]])
 }

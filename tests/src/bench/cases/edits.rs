@@ -5,15 +5,13 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 use super::Case;
-use super::first::{conditions, export};
+use super::first::{PIPE, conditions, export};
 use crate::bench::Setup;
 use crate::bench::contest::{Goal, Row};
 use crate::bench::machine::{CP, has_room};
 use crate::bench::yard::{Export, Yard};
 use crate::library::BulkOptions;
 use crate::museum::Origin;
-
-const PIPE: [&str; 2] = ["ente-decrypt", "ente-meta"];
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

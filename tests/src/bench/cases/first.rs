@@ -97,7 +97,7 @@ pub(super) fn list(yard: &Yard<'_>) -> Result<Taken, String> {
 }
 
 /// What makes an export, and the same with its proof: both are called the whole pipe.
-const PIPE: [&str; 2] = ["ente-decrypt", "ente-meta"];
+pub(super) const PIPE: [&str; 2] = ["ente-decrypt", "ente-meta"];
 const PROVED: [&str; 3] = ["ente-decrypt", "ente-meta", "ente-verify"];
 
 fn dd(yard: &Yard<'_>, bytes: u64) -> Result<Taken, String> {

@@ -8,7 +8,7 @@ use super::Case;
 use super::first::list;
 use crate::bench::Setup;
 use crate::bench::contest::{Contest, Goal, Row};
-use crate::bench::machine::{CURL, has_room};
+use crate::bench::machine::{CURL, fits};
 use crate::bench::stopwatch::Taken;
 use crate::bench::yard::{Export, Yard};
 use crate::library::BulkOptions;
@@ -43,9 +43,7 @@ fn sizes(setup: &Setup, entry_bytes: usize) -> impl Iterator<Item = usize> {
     let sizes = sizes.filter(|entries| !setup.is_quick || *entries <= ALBUM);
     sizes.filter(move |entries| {
         let gib = 1 + (entries * entry_bytes) as u64 / (1 << 30);
-        has_room(&setup.memory, gib)
-            .inspect_err(|why| println!("left out {entries} files: {why}"))
-            .is_ok()
+        fits(&setup.memory, gib, &format!("{entries} files"))
     })
 }
 
@@ -79,7 +77,7 @@ fn listing(setup: &Setup) -> Result<Vec<Row>, String> {
         let mut row = series
             .versus("pull", "curl, 4 at once")
             .goal(Goal::Ratio(1.5))
-            .growth("first listing", entries);
+            .growth("first listing", entries, "files");
         if entries == 1_000_000 {
             row = row.goal(Goal::Megabytes(250));
         }
@@ -122,7 +120,7 @@ fn once(
     let rate = entries as f64 / row.wall_s;
     Ok(row
         .note(format!("{rate:.0} files a second"))
-        .growth(growth, entries))
+        .growth(growth, entries, "files"))
 }
 
 fn later_runs(
@@ -174,11 +172,11 @@ fn later_runs(
         .versus("verify --quick", "walk and stat")
         .goal(Goal::Ratio(1.2));
     Ok(vec![
-        pull.growth("nothing to do: pull", entries),
-        pipe.growth("nothing to do: pipe", entries),
-        changed.growth("one changed: pipe", entries),
+        pull.growth("nothing to do: pull", entries, "files"),
+        pipe.growth("nothing to do: pipe", entries, "files"),
+        changed.growth("one changed: pipe", entries, "files"),
         after,
-        quick.growth("verify --quick", entries),
+        quick.growth("verify --quick", entries, "files"),
     ])
 }
 

@@ -6,6 +6,7 @@ mod first;
 mod growth;
 mod jobs;
 mod memory;
+mod scale;
 mod start;
 
 use super::Setup;
@@ -27,6 +28,7 @@ pub(super) fn all() -> Vec<Case> {
         first::cases(),
         growth::cases(),
         content::cases(),
+        scale::cases(),
         edits::cases(),
         jobs::cases(),
         start::cases(),
