@@ -238,6 +238,14 @@ impl Row {
         self
     }
 
+    /// Held against the time that the same took with less, times as much more as there is.
+    pub(super) fn in_proportion(mut self, seconds: f64) -> Self {
+        self.reference = "in proportion".to_owned();
+        self.reference_s = Some(seconds);
+        self.ratio = Some(self.wall_s / seconds);
+        self
+    }
+
     /// It is a point of a growth curve.
     pub(super) fn growth(mut self, curve: &str, count: usize, things: &'static str) -> Self {
         self.growth = Some(Growth {

@@ -184,6 +184,10 @@ pub fn run(args: &Args, tools: PathBuf) -> Result<(), String> {
         }
         let start = Instant::now();
         match (case.run)(&setup) {
+            Ok(found) if found.is_empty() => {
+                println!("FAILED {}: no size had room", case.name);
+                failed.push(case.name);
+            }
             Ok(found) => {
                 println!("{} ({:.0} s)", case.name, start.elapsed().as_secs_f64());
                 found.iter().try_for_each(|row| setup.write_down(row))?;

@@ -140,7 +140,8 @@ pub(super) fn write_docs(machine: &str, case: &str, rows: &[Row]) -> Result<(), 
 
 /// The curves of a case: how time grows with the account, or how many downloads were under way.
 fn picture(rows: &[Row]) -> Option<String> {
-    let (mut growth, mut things): (Vec<Curve>, _) = (Vec::new(), "");
+    let mut growth: Vec<Curve> = Vec::new();
+    let mut things = "";
     for (row, of) in rows
         .iter()
         .filter_map(|row| Some((row, row.growth.as_ref()?)))

@@ -70,12 +70,12 @@ fn listing(setup: &Setup) -> Result<Vec<Row>, String> {
         let yard = Yard::open(setup, account(entries), Conditions::default())?;
         let pages = yard.pages();
         let mut contest = contest(setup, "listing", entries);
-        contest.enter("curl, 4 at once", || yard.curl(4, &pages));
+        contest.enter("curl, 8 at once", || yard.curl(8, &pages));
         contest.enter("pull", || list(&yard));
         let series = contest.run()?;
         setup.keep(&series)?;
         let mut row = series
-            .versus("pull", "curl, 4 at once")
+            .versus("pull", "curl, 8 at once")
             .goal(Goal::Ratio(1.5))
             .growth("first listing", entries, "files");
         if entries == 1_000_000 {

@@ -4,7 +4,7 @@ use super::Case;
 use super::content::decrypt;
 use super::first::{PIPE, account, export};
 use crate::bench::Setup;
-use crate::bench::contest::Row;
+use crate::bench::contest::{Goal, Row, Series};
 use crate::bench::machine::fits;
 use crate::bench::yard::Yard;
 use crate::library::BulkOptions;
@@ -14,13 +14,13 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         Case {
             name: "growth-files",
-            about: "first export, decryption, check and new captions of 100, 1,000 and 10,000 files of 300 KB",
+            about: "first export, decryption, check and new captions: 100, 1,000 and 10,000 files of 300 KB",
             needs: &[],
             run: |setup| grow(setup, "growth-files", "files", FILES, files),
         },
         Case {
             name: "growth-video",
-            about: "the same of one video of 16, 160 and 1,600 MB",
+            about: "first export, decryption and check: one video of 16, 160 and 1,600 MB",
             needs: &[],
             run: |setup| grow(setup, "growth-video", "MB", MEGABYTES, video),
         },
@@ -38,6 +38,11 @@ fn video(megabytes: usize) -> BulkOptions {
     account(1, megabytes as u64 * 1_000_000)
 }
 
+const FIRST: &str = "first export: pipe";
+const DECRYPT: &str = "decrypt";
+const VERIFY: &str = "verify";
+const CAPTIONS: &str = "new captions: pipe";
+
 /// Runs everything at each size, of which there are so many `things` in an account.
 fn grow(
     setup: &Setup,
@@ -46,10 +51,14 @@ fn grow(
     sizes: [usize; 3],
     account: fn(usize) -> BulkOptions,
 ) -> Result<Vec<Row>, String> {
+    let mut sizes = sizes.map(|size| setup.scaled(size)).to_vec();
+    sizes.dedup();
     let mut rows = Vec::new();
-    for size in sizes.map(|size| setup.scaled(size)) {
+    let mut smaller: Option<(usize, Series)> = None;
+    for size in sizes {
         let account = account(size);
-        let bytes = (account.albums * account.files) as u64 * account.bytes;
+        let count = account.albums * account.files;
+        let bytes = count as u64 * account.bytes;
         // Two exports with objects and plaintext.
         let gib = 1 + 4 * bytes.div_ceil(1 << 30);
         if !fits(&setup.memory, gib, &format!("{size} {things}")) {
@@ -57,31 +66,42 @@ fn grow(
         }
         let yard = Yard::open(setup, account, Conditions::default())?;
         let mirror = yard.in_memory()?;
-        export(&yard, &mirror, &["--objects", "keep"], &PIPE)?;
+        let pipe = || export(&yard, &mirror, &["--objects", "keep"], &PIPE);
+        pipe()?;
         let mut contest = setup.contest(&format!("{case} {size}"));
         contest.enter(FIRST, || export(&yard, &yard.in_memory()?, &[], &PIPE));
-        contest.enter(DECRYPT, || decrypt(&yard, &mirror));
-        contest.enter(VERIFY, || yard.run(&[&["ente-verify", &mirror.dir()]]));
-        contest.enter(CAPTIONS, || {
-            yard.museum.with_library(|library| {
-                let bulk = library.bulk_mut();
-                bulk.edit_captions(bulk.files());
-            });
-            export(&yard, &mirror, &[], &PIPE)
+        contest.enter(DECRYPT, || {
+            let taken = decrypt(&yard, &mirror)?;
+            // For those after it, all is as it was.
+            pipe()?;
+            Ok(taken)
         });
+        contest.enter(VERIFY, || yard.run(&[&["ente-verify", &mirror.dir()]]));
+        let mut entrants = vec![FIRST, DECRYPT, VERIFY];
+        // Of one file there is one, whatever its size.
+        if things == "files" {
+            contest.enter(CAPTIONS, || {
+                yard.museum.with_library(|library| {
+                    let bulk = library.bulk_mut();
+                    bulk.edit_captions(bulk.files());
+                });
+                pipe()
+            });
+            entrants.push(CAPTIONS);
+        }
         let series = contest.run()?;
         setup.keep(&series)?;
-        rows.extend([FIRST, DECRYPT, VERIFY, CAPTIONS].map(|entrant| {
-            let row = series.row(entrant);
-            let each_ms = row.wall_s * 1e3 / size as f64;
-            row.note(format!("{each_ms:.2} ms for each of {size} {things}"))
-                .growth(entrant, size, things)
+        rows.extend(entrants.iter().map(|entrant| {
+            let row = series.row(entrant).growth(entrant, size, things);
+            match &smaller {
+                None => row,
+                Some((less, series)) => {
+                    let seconds = series.row(entrant).wall_s * size as f64 / *less as f64;
+                    row.in_proportion(seconds).goal(Goal::Ratio(1.1))
+                }
+            }
         }));
+        smaller = Some((size, series));
     }
     Ok(rows)
 }
-
-const FIRST: &str = "first export: pipe";
-const DECRYPT: &str = "decrypt";
-const VERIFY: &str = "verify";
-const CAPTIONS: &str = "new captions: pipe";
