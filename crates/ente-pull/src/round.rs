@@ -408,6 +408,10 @@ impl Round<'_> {
 
     /// Notes that nothing is left to do, or nothing but for `ente-decrypt`, so that the next round need not find that out.
     fn rest(&mut self, plan: &Plan) -> Result<(), Failure> {
+        if !self.place.adopted().is_empty() {
+            // What lies elsewhere may be gone by the time that it is copied.
+            return Ok(());
+        }
         let keep = self.place.keeps_objects(self.task.args);
         let Place {
             store,

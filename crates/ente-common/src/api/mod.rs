@@ -90,6 +90,7 @@ const MAX_JSON_BYTES: usize = 64 * 1024 * 1024;
 const MAX_ACCOUNT_BYTES: usize = 1024 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Turns at parsing, one for each core: more threads would only hold more memory.
 static PARSERS: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));

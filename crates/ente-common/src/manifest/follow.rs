@@ -49,10 +49,12 @@ impl Follow {
     /// Follows the file from a place on; `None` where that is no longer in it.
     pub(super) fn after<F: Facts>(state_dir: &Path, mark: &Mark) -> io::Result<Option<Self>> {
         let mut follow = Self::new::<F>(state_dir);
-        if mark.bytes == 0 {
-            return Ok(Some(follow));
-        }
-        let file = File::open(&follow.path)?;
+        let file = match File::open(&follow.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && mark.bytes == 0 => {
+                return Ok(Some(follow));
+            }
+            file => file?,
+        };
         let Some(above) = mark.above_in(&file)? else {
             return Ok(None);
         };

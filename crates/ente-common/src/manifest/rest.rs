@@ -144,9 +144,16 @@ impl Rest {
             .into_iter()
             .rev()
             .filter(|(line, _)| kind_of(line).is_ok_and(|kind| kind == KIND))
-            .find_map(|(line, end)| {
+            .enumerate()
+            .find_map(|(newer, (line, end))| {
                 let rest: Self = serde_json::from_slice(&line).ok()?;
-                Some((rest.settled(state_dir)?, end))
+                let rest = match rest.waiting {
+                    None => rest,
+                    // Those before it waited for some of the same.
+                    Some(_) if newer == 0 => rest.settled(state_dir)?,
+                    Some(_) => return None,
+                };
+                Some((rest, end))
             })
     }
 

@@ -26,7 +26,7 @@ pub fn covers(focus: Option<&Focus>, row: Row) -> bool {
 
 /// What `ente-pull` holds to be so. `collections` and `files` are those of the last closed listing.
 ///
-/// What there is as much of as files is boxed, here and below, since a tree that is filled in order is half empty, as is a table that has just grown.
+/// Values of maps with an entry per file are boxed, here and below: trees filled in order, and tables just grown, are half empty.
 #[derive(Clone, Debug, Default)]
 pub struct PullState {
     /// Settings by name.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use memchr::memmem;
 use serde::Deserialize;
+use serde::de::{Error as _, IgnoredAny};
 
 use super::facts::{DecryptFact, Dropped, Object};
 use super::follow::Follow;
@@ -39,13 +40,10 @@ impl Waiting {
     /// odd.
     pub(super) fn dropped_since(state_dir: &Path, mark: &Mark) -> Option<(Self, Mark)> {
         let mut follow = Follow::after::<DecryptFact>(state_dir, mark).ok()??;
-        let mut dropped = Some(Self::default());
-        let result = follow.read_lines(u64::MAX, look, |seen| match (seen, &mut dropped) {
-            (Seen::Dropped(number), Some(dropped)) => dropped.count(number),
-            _ => dropped = None,
-        });
+        let mut dropped = Self::default();
+        let result = follow.read_lines(u64::MAX, look, |number| dropped.count(number));
         result.ok()?;
-        Some((dropped?, follow.end()))
+        Some((dropped, follow.end()))
     }
 }
 
@@ -61,40 +59,49 @@ impl fmt::Display for Waiting {
     }
 }
 
-/// A fact that is more than a name given or a part written.
-enum Seen {
-    /// An object was dropped: its number.
-    Dropped(u64),
-    Other,
-}
-
-fn look(line: &[u8]) -> Result<Option<Seen>, serde_json::Error> {
+/// The number of an object that was dropped; an error for what may give `ente-pull` work.
+///
+/// Names, parts that are written, and how that is done, concern content that it had fetched. A placement that was written once and has no parts lost
+/// what it had, and maybe the only plaintext.
+fn look(line: &[u8]) -> Result<Option<u64>, serde_json::Error> {
     #[derive(Deserialize)]
-    struct Stays {
+    struct Exported {
+        #[serde(default)]
+        n: u32,
+        #[serde(default)]
+        parts: Vec<IgnoredAny>,
         #[serde(default)]
         gone: bool,
     }
-    // Nearly all lines lack the word, and need not be parsed.
-    let is_gone = || match memmem::find(line, b"gone") {
-        Some(_) => parse_fact(line).map(|it: Stays| it.gone),
-        None => Ok(false),
-    };
-    Ok(match &*kind_of(line)? {
+    let is_plain = match &*kind_of(line)? {
         "object" => {
             let Dropped { id, version, fetch } = parse_fact(line)?;
-            Some(Seen::Dropped(number_of(id, version, fetch)))
+            return Ok(Some(number_of(id, version, fetch)));
         }
-        "folder" | "placement" => is_gone()?.then_some(Seen::Other),
-        "setting" | "rest" => None,
-        _ => Some(Seen::Other),
-    })
+        // Most are of this form, and need not be parsed.
+        "placement" if has(line, br#""parts":[{"#) && !has(line, b"gone") => true,
+        "folder" | "placement" => {
+            let Exported { n, parts, gone } = parse_fact(line)?;
+            !gone && (n == 0 || !parts.is_empty())
+        }
+        "setting" | "rest" => true,
+        _ => false,
+    };
+    match is_plain {
+        true => Ok(None),
+        false => Err(serde_json::Error::custom("more than an export")),
+    }
+}
+
+fn has(line: &[u8], text: &[u8]) -> bool {
+    memmem::find(line, text).is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::manifest::Journal;
-    use crate::manifest::facts::{Folder, Placement, Setting, Verdict};
+    use crate::manifest::facts::{Folder, Part, Placement, Setting, Verdict};
     use crate::manifest::journal::Facts as _;
     use crate::manifest::rest::Rest;
 
@@ -142,12 +149,26 @@ mod tests {
 
     #[test]
     fn it_is_over_when_all_that_waited_were_dropped_and_nothing_else_came() {
-        let named = || DecryptFact::Placement(Placement::default());
-        let left = DecryptFact::Placement(Placement {
+        let placement = |n, parts: &[Part], gone| {
+            DecryptFact::Placement(Placement {
+                n,
+                parts: parts.to_vec(),
+                gone,
+                ..Placement::default()
+            })
+        };
+        let part = [Part {
+            name: "a".into(),
+            ..Part::default()
+        }];
+        let written = placement(1, &part, false);
+        let left = placement(1, &part, true);
+        let lost = placement(1, &[], false);
+        let folder_left = DecryptFact::Folder(Folder {
             gone: true,
-            ..Placement::default()
+            ..Folder::default()
         });
-        let folder = || DecryptFact::Folder(Folder::default());
+        let folder = DecryptFact::Folder(Folder::default());
         let setting = DecryptFact::Setting(Setting {
             name: "link".into(),
             value: "copy".into(),
@@ -157,14 +178,20 @@ mod tests {
         let all = [dropped(1, 1), dropped(2, 1)];
         assert!(is_over(&all));
         assert!(is_over(
-            &[&[setting, folder(), named()], &all[..], &[rest]].concat()
+            &[
+                &[setting, folder, placement(0, &[], false), written],
+                &all[..],
+                &[rest]
+            ]
+            .concat()
         ));
         assert!(!is_over(&[]));
         assert!(!is_over(&[dropped(1, 1)]));
         assert!(!is_over(&[dropped(1, 1), dropped(2, 2)]));
         assert!(!is_over(&[&all[..], &[dropped(2, 1)]].concat()));
-        assert!(!is_over(&[&all[..], &[left]].concat()));
-        assert!(!is_over(&[&all[..], &[verdict]].concat()));
+        for other in [left, lost, folder_left, verdict] {
+            assert!(!is_over(&[&all[..], &[other]].concat()));
+        }
     }
 
     #[test]
