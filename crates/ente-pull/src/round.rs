@@ -134,6 +134,8 @@ impl Round<'_> {
         let keep = self.place.keeps_objects(args);
         let missing = self.place.missing_objects(keep);
         let adopted = self.place.adopted();
+        // What lies elsewhere may be gone by the time that it is to be copied.
+        self.may_rest &= adopted.is_empty();
         let user_id = self.task.account.user_id;
         let selection = Selection::new(self.task.ids, &args.selection, state, user_id)?;
         let request = Request {
@@ -408,10 +410,6 @@ impl Round<'_> {
 
     /// Notes that nothing is left to do, or nothing but for `ente-decrypt`, so that the next round need not find that out.
     fn rest(&mut self, plan: &Plan) -> Result<(), Failure> {
-        if !self.place.adopted().is_empty() {
-            // What lies elsewhere may be gone by the time that it is copied.
-            return Ok(());
-        }
         let keep = self.place.keeps_objects(self.task.args);
         let Place {
             store,

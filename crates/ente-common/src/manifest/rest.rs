@@ -111,7 +111,7 @@ pub struct Rest {
     pub read: BTreeMap<String, Mark>,
     /// What else it rests upon, by name, as its writer sees fit.
     pub given: BTreeMap<String, String>,
-    /// Objects that were left to `ente-decrypt`, as [`Waiting`] tells them: nothing is left to do once it dropped them all.
+    /// Objects that were left to `ente-decrypt`, as [`Waiting`] tells them: nothing is left to do once it exported them all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
 }
@@ -157,15 +157,15 @@ impl Rest {
             })
     }
 
-    /// The rest as it is now that `ente-decrypt` dropped what waited; `None` where it did not, or did more.
+    /// The rest as it is now that `ente-decrypt` exported what waited; `None` where it did not, or did more.
     fn settled(mut self, state_dir: &Path) -> Option<Self> {
         let Some(waiting) = self.waiting.take() else {
             return Some(self);
         };
         let read = self.read.get_mut(DecryptFact::FILE)?;
-        let (dropped, end) = Waiting::dropped_since(state_dir, read)?;
+        let (taken, end) = Waiting::taken_since(state_dir, read)?;
         *read = end;
-        (dropped.to_string() == waiting).then_some(self)
+        (taken.to_string() == waiting).then_some(self)
     }
 
     /// The rest that the journal of `F` ends with, in an export where all journals are of a known format.

@@ -1,9 +1,9 @@
 //! Objects that `ente-pull` leaves to `ente-decrypt`, told by one sum: whether all of them were decrypted shows without reading what each of them was.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 
-use memchr::memmem;
 use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny};
 
@@ -11,6 +11,7 @@ use super::facts::{DecryptFact, Dropped, Object};
 use super::follow::Follow;
 use super::journal::{kind_of, parse_fact};
 use super::rest::Mark;
+use super::state::ContentKey;
 use crate::id::Version;
 
 /// Some objects, each fetched so many times: how many they are, and a sum of what they are called, in whatever order.
@@ -36,14 +37,23 @@ impl Waiting {
         self.sum = self.sum.wrapping_add(number);
     }
 
-    /// What `ente-decrypt` dropped since a place of its journal, and where that ends; `None` where it said more than that it exports, or anything is
-    /// odd.
-    pub(super) fn dropped_since(state_dir: &Path, mark: &Mark) -> Option<(Self, Mark)> {
+    /// What `ente-decrypt` exported and dropped since a place of its journal, and where that ends; `None` where it dropped what it did not write, said
+    /// more, or anything is odd.
+    pub(super) fn taken_since(state_dir: &Path, mark: &Mark) -> Option<(Self, Mark)> {
         let mut follow = Follow::after::<DecryptFact>(state_dir, mark).ok()??;
-        let mut dropped = Self::default();
-        let result = follow.read_lines(u64::MAX, look, |number| dropped.count(number));
+        let mut taken = Self::default();
+        let (mut written, mut dropped) = (HashSet::new(), HashSet::new());
+        let result = follow.read_lines(u64::MAX, look, |seen| match seen {
+            Seen::Written(content) => {
+                written.insert(content);
+            }
+            Seen::Dropped { content, number } => {
+                dropped.insert(content);
+                taken.count(number);
+            }
+        });
         result.ok()?;
-        Some((dropped, follow.end()))
+        dropped.is_subset(&written).then(|| (taken, follow.end()))
     }
 }
 
@@ -59,13 +69,23 @@ impl fmt::Display for Waiting {
     }
 }
 
-/// The number of an object that was dropped; an error for what may give `ente-pull` work.
+/// What an export consists of.
+enum Seen {
+    /// Content has its parts in some album.
+    Written(ContentKey),
+    /// An object was dropped.
+    Dropped { content: ContentKey, number: u64 },
+}
+
+/// An error for what may give `ente-pull` work.
 ///
-/// Names, parts that are written, and how that is done, concern content that it had fetched. A placement that was written once and has no parts lost
-/// what it had, and maybe the only plaintext.
-fn look(line: &[u8]) -> Result<Option<u64>, serde_json::Error> {
+/// Names, and how files are written, concern content that it had fetched. A placement that was written once and has no parts lost what it had, and
+/// maybe the only plaintext.
+fn look(line: &[u8]) -> Result<Option<Seen>, serde_json::Error> {
     #[derive(Deserialize)]
-    struct Exported {
+    struct Written {
+        file: i64,
+        version: Option<Version>,
         #[serde(default)]
         n: u32,
         #[serde(default)]
@@ -73,28 +93,34 @@ fn look(line: &[u8]) -> Result<Option<u64>, serde_json::Error> {
         #[serde(default)]
         gone: bool,
     }
-    let is_plain = match &*kind_of(line)? {
+    #[derive(Deserialize)]
+    struct Stays {
+        #[serde(default)]
+        gone: bool,
+    }
+    let more = || Err(serde_json::Error::custom("more than an export"));
+    match &*kind_of(line)? {
         "object" => {
             let Dropped { id, version, fetch } = parse_fact(line)?;
-            return Ok(Some(number_of(id, version, fetch)));
+            Ok(Some(Seen::Dropped {
+                content: (id, version),
+                number: number_of(id, version, fetch),
+            }))
         }
-        // Most are of this form, and need not be parsed.
-        "placement" if has(line, br#""parts":[{"#) && !has(line, b"gone") => true,
-        "folder" | "placement" => {
-            let Exported { n, parts, gone } = parse_fact(line)?;
-            !gone && (n == 0 || !parts.is_empty())
-        }
-        "setting" | "rest" => true,
-        _ => false,
-    };
-    match is_plain {
-        true => Ok(None),
-        false => Err(serde_json::Error::custom("more than an export")),
+        "placement" => match parse_fact(line)? {
+            Written { gone: true, .. } => more(),
+            Written { parts, n, .. } if parts.is_empty() => match n {
+                0 => Ok(None),
+                _ => more(),
+            },
+            Written { file, version, .. } => {
+                Ok(version.map(|version| Seen::Written((file, version))))
+            }
+        },
+        "folder" if !parse_fact::<Stays>(line)?.gone => Ok(None),
+        "setting" | "rest" => Ok(None),
+        _ => more(),
     }
-}
-
-fn has(line: &[u8], text: &[u8]) -> bool {
-    memmem::find(line, text).is_some()
 }
 
 #[cfg(test)]
@@ -129,7 +155,7 @@ mod tests {
         waiting
     }
 
-    /// Whether they are found dropped, where `ente-decrypt` said this since it said something else.
+    /// Whether they are found taken, where `ente-decrypt` said this since it said something else.
     fn is_over(facts: &[DecryptFact]) -> bool {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path(), DecryptFact::FILE).unwrap();
@@ -139,7 +165,7 @@ mod tests {
         rest.reads(dir.path(), DecryptFact::FILE);
         facts.iter().for_each(|fact| journal.append(fact));
         journal.flush().unwrap();
-        let seen = Waiting::dropped_since(dir.path(), &rest.read[DecryptFact::FILE]);
+        let seen = Waiting::taken_since(dir.path(), &rest.read[DecryptFact::FILE]);
         if let Some((_, end)) = &seen {
             rest.reads(dir.path(), DecryptFact::FILE);
             assert_eq!(*end, rest.read[DecryptFact::FILE]);
@@ -148,9 +174,11 @@ mod tests {
     }
 
     #[test]
-    fn it_is_over_when_all_that_waited_were_dropped_and_nothing_else_came() {
-        let placement = |n, parts: &[Part], gone| {
+    fn it_is_over_when_all_that_waited_were_written_and_dropped_and_nothing_else_came() {
+        let placement = |file, n, parts: &[Part], gone| {
             DecryptFact::Placement(Placement {
+                file,
+                version: Some(Version::default()),
                 n,
                 parts: parts.to_vec(),
                 gone,
@@ -161,9 +189,9 @@ mod tests {
             name: "a".into(),
             ..Part::default()
         }];
-        let written = placement(1, &part, false);
-        let left = placement(1, &part, true);
-        let lost = placement(1, &[], false);
+        let written = |file| placement(file, 1, &part, false);
+        let left = placement(1, 1, &part, true);
+        let lost = placement(1, 1, &[], false);
         let folder_left = DecryptFact::Folder(Folder {
             gone: true,
             ..Folder::default()
@@ -175,22 +203,25 @@ mod tests {
         });
         let rest = DecryptFact::Rest(Rest::new("1"));
         let verdict = DecryptFact::Verdict(Verdict::default());
-        let all = [dropped(1, 1), dropped(2, 1)];
+        let all = [written(1), dropped(1, 1), written(2), dropped(2, 1)];
+        let with = |other: &[DecryptFact]| [&all[..], other].concat();
         assert!(is_over(&all));
-        assert!(is_over(
-            &[
-                &[setting, folder, placement(0, &[], false), written],
-                &all[..],
-                &[rest]
-            ]
-            .concat()
-        ));
+        assert!(is_over(&with(&[
+            setting,
+            folder,
+            placement(3, 0, &[], false),
+            written(3),
+            rest
+        ])));
         assert!(!is_over(&[]));
-        assert!(!is_over(&[dropped(1, 1)]));
-        assert!(!is_over(&[dropped(1, 1), dropped(2, 2)]));
-        assert!(!is_over(&[&all[..], &[dropped(2, 1)]].concat()));
+        assert!(!is_over(&all[..2]), "one waits");
+        assert!(!is_over(&all[..3]), "one may wait");
+        assert!(!is_over(&[&all[..3], &[dropped(2, 2)]].concat()));
+        assert!(!is_over(&with(&[dropped(2, 1)])));
+        let unwritten = [written(1), dropped(1, 1), dropped(2, 1)];
+        assert!(!is_over(&unwritten), "one was thrown away");
         for other in [left, lost, folder_left, verdict] {
-            assert!(!is_over(&[&all[..], &[other]].concat()));
+            assert!(!is_over(&with(&[other])));
         }
     }
 
@@ -206,21 +237,21 @@ mod tests {
         let mut rest = Rest::new("1");
         rest.reads(dir.path(), DecryptFact::FILE);
         let none_yet = rest.read[DecryptFact::FILE].clone();
-        assert!(Waiting::dropped_since(dir.path(), &none_yet).is_some());
+        assert!(Waiting::taken_since(dir.path(), &none_yet).is_some());
         let mut journal = Journal::open(dir.path(), DecryptFact::FILE).unwrap();
         journal.append(&dropped(1, 1));
         journal.flush().unwrap();
         rest.reads(dir.path(), DecryptFact::FILE);
         let end = rest.read[DecryptFact::FILE].clone();
-        assert!(Waiting::dropped_since(dir.path(), &end).is_some());
+        assert!(Waiting::taken_since(dir.path(), &end).is_some());
         let other = Mark {
             sum: "00000000".into(),
             ..end.clone()
         };
-        assert!(Waiting::dropped_since(dir.path(), &other).is_none());
+        assert!(Waiting::taken_since(dir.path(), &other).is_none());
         let path = dir.path().join("decrypt.jsonl");
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-        assert!(Waiting::dropped_since(dir.path(), &end).is_none());
+        assert!(Waiting::taken_since(dir.path(), &end).is_none());
     }
 }
