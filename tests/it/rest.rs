@@ -1,6 +1,8 @@
 //! Runs with nothing to do: they read the ends of the manifest alone, and change nothing.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
 
 use ente_tests::harness::{Machine, Outcome, assert_golden, expect_all};
 use ente_tests::journal::{SUM_BYTES, break_under_its_sum};
@@ -277,6 +279,34 @@ fn what_was_to_be_copied_from_elsewhere_and_is_gone_is_fetched_by_the_next_run()
     for path in ["Album/old.jpg", "Album/new.jpg"] {
         assert!(machine.export.join(path).is_file(), "{path}");
     }
+}
+
+#[test]
+fn what_another_run_fetched_while_this_one_decrypts_is_left_to_the_next() {
+    let mut library = Library::empty(7, EMAIL, PASSWORD);
+    let live = library.live_mut();
+    let album = live.create_album("Album");
+    live.upload(album, photo("old.jpg", 1));
+    let (museum, machine) = signed_in(library);
+    let pulled = machine.run(&["ente-pull", machine.dir()]).expect(0).stdout;
+    let (files, end) = pulled.split_at(pulled.trim_end().rfind('\n').unwrap() + 1);
+    let mut decrypt = machine.command(&["ente-decrypt", "-"]);
+    let mut decrypt = decrypt.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = decrypt.stdin.take().unwrap();
+    stdin.write_all(files.as_bytes()).unwrap();
+    let lines = BufReader::new(decrypt.stdout.take().unwrap()).lines();
+    let mut is_written = lines.map(|line| line.unwrap().contains(r#""did":"written""#));
+    assert!(is_written.any(|is_written| is_written));
+    museum.with_library(|library| library.live_mut().upload(album, photo("new.jpg", 2)));
+    let _ = machine.run(&["ente-pull", machine.dir()]).expect(0);
+    stdin.write_all(end.as_bytes()).unwrap();
+    drop(stdin);
+    is_written.for_each(drop);
+    assert_eq!(decrypt.wait().unwrap().code(), Some(0));
+    museum.reset_log();
+    expect_all(&export(&machine), 0);
+    assert!(museum.fetched_objects().is_empty());
+    assert!(machine.export.join("Album/new.jpg").is_file());
 }
 
 #[test]

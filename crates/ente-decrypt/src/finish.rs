@@ -109,7 +109,8 @@ impl Run<'_> {
 
     /// Drops spooled objects that nothing needs any more: a run was stopped before it could, or the account has other content by now.
     fn drop_leftovers(&mut self) -> Result<(), Failure> {
-        if self.tree.settings.keeps_objects {
+        // Whoever listed more meanwhile may have stored what that needs.
+        if self.tree.settings.keeps_objects || self.is_behind {
             return Ok(());
         }
         let mut wanted: BTreeSet<ContentKey> = BTreeSet::new();
