@@ -147,13 +147,11 @@ impl Rest {
             .enumerate()
             .find_map(|(newer, (line, end))| {
                 let rest: Self = serde_json::from_slice(&line).ok()?;
-                let rest = match rest.waiting {
-                    None => rest,
-                    // Those before it waited for some of the same.
-                    Some(_) if newer == 0 => rest.settled(state_dir)?,
-                    Some(_) => return None,
-                };
-                Some((rest, end))
+                if newer > 0 && rest.waiting.is_some() {
+                    // The newest waited for some of the same.
+                    return None;
+                }
+                Some((rest.settled(state_dir)?, end))
             })
     }
 
