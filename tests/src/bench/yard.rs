@@ -147,6 +147,14 @@ impl<'a> Yard<'a> {
         Ok(Export { folder })
     }
 
+    /// Gives every file another caption.
+    pub(super) fn edit_captions(&self) {
+        self.museum.with_library(|library| {
+            let bulk = library.bulk_mut();
+            bulk.edit_captions(bulk.files());
+        });
+    }
+
     /// Tools joined by pipes, and other programs by their names.
     pub(super) fn line(&self, stages: &[&[&str]]) -> Line {
         let stage = |words: &&[&str]| {

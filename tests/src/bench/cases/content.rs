@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Case;
-use super::first::account;
+use super::first::{account, bytes_of};
 use crate::bench::Setup;
 use crate::bench::contest::{Goal, Row};
 use crate::bench::machine::{B2SUM, B3SUM, has_room};
@@ -44,7 +44,7 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// An export in memory with its objects kept.
 fn pulled<'a>(setup: &'a Setup, account: BulkOptions) -> Result<(Yard<'a>, Export), String> {
-    let bytes = (account.albums * account.files) as u64 * account.bytes;
+    let bytes = bytes_of(&account);
     has_room(&setup.memory, 2 + 3 * bytes / (1 << 30))?;
     let yard = Yard::open(setup, account, Conditions::default())?;
     let place = yard.in_memory()?;

@@ -51,20 +51,13 @@ fn captions(setup: &Setup) -> Result<Vec<Row>, String> {
     let place = yard.in_memory()?;
     export(&yard, &place, &[], &PIPE)?;
     yard.museum.reset_log();
-    let edit = || {
-        yard.museum.with_library(|library| {
-            let bulk = library.bulk_mut();
-            let files = bulk.files();
-            bulk.edit_captions(files);
-        });
-    };
     let mut contest = setup.contest("captions");
     contest.enter("pipe", || {
-        edit();
+        yard.edit_captions();
         export(&yard, &place, &[], &PIPE)
     });
     contest.enter("meta alone", || {
-        edit();
+        yard.edit_captions();
         export(&yard, &place, &[], &["ente-decrypt"])?;
         yard.run(&[&["ente-meta", &place.dir()]])
     });

@@ -71,6 +71,11 @@ pub(super) fn account(files: usize, bytes: u64) -> BulkOptions {
     }
 }
 
+/// What its files have in plaintext.
+pub(super) fn bytes_of(account: &BulkOptions) -> u64 {
+    (account.albums * account.files) as u64 * account.bytes
+}
+
 /// Runs a pipe over an export.
 pub(super) fn export(
     yard: &Yard<'_>,
@@ -135,7 +140,7 @@ struct Near {
 
 impl Near {
     fn bytes(&self) -> u64 {
-        (self.account.albums * self.account.files) as u64 * self.account.bytes
+        bytes_of(&self.account)
     }
 
     /// Runs them by turns; `rows` says what to show of those in memory.

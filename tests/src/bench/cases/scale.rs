@@ -2,7 +2,7 @@
 
 use super::Case;
 use super::content::decrypt;
-use super::first::{PIPE, account, export};
+use super::first::{PIPE, account, bytes_of, export};
 use crate::bench::Setup;
 use crate::bench::contest::{Goal, Row, Series};
 use crate::bench::machine::fits;
@@ -57,8 +57,7 @@ fn grow(
     let mut smaller: Option<(usize, Series)> = None;
     for size in sizes {
         let account = account(size);
-        let count = account.albums * account.files;
-        let bytes = count as u64 * account.bytes;
+        let bytes = bytes_of(&account);
         // Two exports with objects and plaintext.
         let gib = 1 + 4 * bytes.div_ceil(1 << 30);
         if !fits(&setup.memory, gib, &format!("{size} {things}")) {
@@ -81,10 +80,7 @@ fn grow(
         // Of one file there is one, whatever its size.
         if things == "files" {
             contest.enter(CAPTIONS, || {
-                yard.museum.with_library(|library| {
-                    let bulk = library.bulk_mut();
-                    bulk.edit_captions(bulk.files());
-                });
+                yard.edit_captions();
                 pipe()
             });
             entrants.push(CAPTIONS);
