@@ -119,7 +119,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Sends a parked part, and its sidecar, out of the tree.
+    /// Sends a parked part, and its sidecar, out of the tree: to the trash, or away for good where that is wanted.
     pub fn discard(
         &mut self,
         batch: &mut Batch,
@@ -129,7 +129,6 @@ impl Tree {
         parked: PathBuf,
         sidecar: Option<PathBuf>,
     ) {
-        let part = &placement.parts[index];
         if reason == RELINKED {
             batch.drop_parked(parked);
             return;
@@ -149,6 +148,20 @@ impl Tree {
             }
             return;
         }
+        self.to_trash(batch, placement, index, reason, parked, sidecar);
+    }
+
+    /// Sends a parked part, and its sidecar, to the trash.
+    pub fn to_trash(
+        &mut self,
+        batch: &mut Batch,
+        placement: &Placement,
+        index: usize,
+        reason: &str,
+        parked: PathBuf,
+        sidecar: Option<PathBuf>,
+    ) {
+        let part = &placement.parts[index];
         let mut album = self.folder(placement.collection);
         if album.is_empty() {
             album = placement.collection.to_string();

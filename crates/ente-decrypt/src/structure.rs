@@ -499,7 +499,8 @@ impl Tree {
         }
     }
 
-    /// Files whose album has no folder that they could go to leave the tree.
+    /// Files whose album has no folder that they could go to leave the tree, for the trash in any case: the account still has them, and some may be
+    /// the user's own.
     fn turn_away(&mut self, batch: &mut Batch, arrival: Arrival) {
         let placement = Placement {
             version: arrival.version,
@@ -509,7 +510,7 @@ impl Tree {
         let mut sidecars: BTreeMap<usize, _> = arrival.sidecars.into_iter().collect();
         for (index, (_, parked)) in arrival.parts.into_iter().enumerate() {
             let sidecar = sidecars.remove(&index);
-            self.discard(batch, &placement, index, "removed", parked, sidecar);
+            self.to_trash(batch, &placement, index, "removed", parked, sidecar);
         }
         let mut bare = self.placement(arrival.key);
         bare.parts.clear();
