@@ -64,7 +64,7 @@ impl News {
                 }
                 focus.take(journal, &kind, line).is_some()
             });
-            let end = is_known.ok().flatten().filter(|_| !is_open)?;
+            let end = is_known.filter(|_| !is_open)?;
             seen.insert(journal.clone(), end);
         }
         Some(Self {

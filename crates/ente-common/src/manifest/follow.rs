@@ -37,8 +37,12 @@ pub struct Follow {
 impl Follow {
     /// Follows the file of these facts from the first one; it need not be there yet.
     pub fn new<F: Facts>(state_dir: &Path) -> Self {
+        Self::of(state_dir, F::FILE)
+    }
+
+    fn of(state_dir: &Path, journal: &str) -> Self {
         Self {
-            path: journal_path(state_dir, F::FILE),
+            path: journal_path(state_dir, journal),
             file: None,
             lines: 0,
             end: 0,
@@ -46,9 +50,9 @@ impl Follow {
         }
     }
 
-    /// Follows the file from a place on; `None` where that is no longer in it.
-    pub(super) fn after<F: Facts>(state_dir: &Path, mark: &Mark) -> io::Result<Option<Self>> {
-        let mut follow = Self::new::<F>(state_dir);
+    /// Follows a journal from a place on; `None` where that is no longer in it.
+    pub(super) fn after(state_dir: &Path, journal: &str, mark: &Mark) -> io::Result<Option<Self>> {
+        let mut follow = Self::of(state_dir, journal);
         let file = match File::open(&follow.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && mark.bytes == 0 => {
                 return Ok(Some(follow));
@@ -61,6 +65,15 @@ impl Follow {
         (follow.end, follow.above) = (mark.bytes, above);
         follow.file = Some(file);
         Ok(Some(follow))
+    }
+
+    /// How many bytes were not read yet.
+    pub(super) fn left(&self) -> io::Result<u64> {
+        let length = match &self.file {
+            Some(file) => file.metadata()?.len(),
+            None => 0,
+        };
+        Ok(length.saturating_sub(self.end))
     }
 
     /// Where the last fact that was read ends.

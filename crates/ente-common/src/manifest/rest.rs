@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Seek as _, SeekFrom};
+use std::io::{self, BufReader};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::facts::DecryptFact;
+use super::follow::Follow;
 use super::journal::{Facts, check_format, journal_path, kind_of, last_lines, read_line};
 use super::sum;
 use super::waiting::Waiting;
@@ -49,36 +50,18 @@ impl Mark {
         state_dir: &Path,
         journal: &str,
         mut takes: impl FnMut(&[u8]) -> bool,
-    ) -> io::Result<Option<u64>> {
-        let path = journal_path(state_dir, journal);
-        let mut file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok((self.bytes == 0).then_some(0));
-            }
-            file => file?,
-        };
-        let Some(mut above) = self.above_in(&file)? else {
-            return Ok(None);
-        };
-        if file.metadata()?.len().saturating_sub(self.bytes) > MAX_TAIL_BYTES {
-            return Ok(None);
+    ) -> Option<u64> {
+        let mut follow = Follow::after(state_dir, journal, self).ok()??;
+        if follow.left().ok()? > MAX_TAIL_BYTES {
+            return None;
         }
-        let mut end = self.bytes;
-        file.seek(SeekFrom::Start(self.bytes))?;
-        let mut lines = BufReader::new(file);
-        let mut line = Vec::new();
-        let mut is_head = self.bytes == 0;
-        while read_line(&mut lines, &mut line)? {
-            let Some(sum) = sum::check(&line, above) else {
-                return Ok(None);
-            };
-            above = sum;
-            end += line.len() as u64 + 1;
-            if !std::mem::take(&mut is_head) && !takes(&line) {
-                return Ok(None);
-            }
-        }
-        Ok(Some(end))
+        let mut are_taken = true;
+        let copy = |line: &[u8]| Ok(Some(line.to_vec()));
+        let result = follow.read_lines(u64::MAX, copy, |line| {
+            are_taken = are_taken && takes(&line);
+        });
+        result.ok()?;
+        are_taken.then(|| follow.end().bytes)
     }
 
     /// The sum of the line before it; `None` where the mark is not in this file.
@@ -187,8 +170,7 @@ impl Rest {
                 let is_idle = |line: &[u8]| {
                     kind_of(line).is_ok_and(|kind| kind == KIND || is_idle(journal, &kind))
                 };
-                let end = mark.each_since(state_dir, journal, is_idle);
-                end.is_ok_and(|end| end.is_some())
+                mark.each_since(state_dir, journal, is_idle).is_some()
             })
     }
 }

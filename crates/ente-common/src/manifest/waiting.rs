@@ -9,7 +9,7 @@ use serde::de::{Error as _, IgnoredAny};
 
 use super::facts::{DecryptFact, Dropped, Object};
 use super::follow::Follow;
-use super::journal::{kind_of, parse_fact};
+use super::journal::{Facts as _, kind_of, parse_fact};
 use super::rest::Mark;
 use super::state::ContentKey;
 use crate::id::Version;
@@ -40,7 +40,7 @@ impl Waiting {
     /// What `ente-decrypt` exported and dropped since a place of its journal, and where that ends; `None` where it dropped what it did not write, said
     /// more, or anything is odd.
     pub(super) fn taken_since(state_dir: &Path, mark: &Mark) -> Option<(Self, Mark)> {
-        let mut follow = Follow::after::<DecryptFact>(state_dir, mark).ok()??;
+        let mut follow = Follow::after(state_dir, DecryptFact::FILE, mark).ok()??;
         let mut taken = Self::default();
         let (mut written, mut dropped) = (HashSet::new(), HashSet::new());
         let result = follow.read_lines(u64::MAX, look, |seen| match seen {
@@ -128,7 +128,6 @@ mod tests {
     use super::*;
     use crate::manifest::Journal;
     use crate::manifest::facts::{Folder, Part, Placement, Setting, Verdict};
-    use crate::manifest::journal::Facts as _;
     use crate::manifest::rest::Rest;
 
     fn object(id: i64, fetch: u32) -> Object {
