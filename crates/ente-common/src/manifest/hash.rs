@@ -42,6 +42,12 @@ impl From<Hash> for Digest {
     }
 }
 
+impl From<Digest> for u64 {
+    fn from(digest: Digest) -> Self {
+        digest.0
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.is_unknown() {

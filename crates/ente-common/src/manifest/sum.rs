@@ -36,8 +36,12 @@ pub(super) fn add(lines: &mut Vec<u8>, start: usize, above: u32) -> u32 {
 /// The sum of a whole line, if it is the right one.
 pub(super) fn check(line: &[u8], above: u32) -> Option<u32> {
     let sum = stored(line)?;
-    let body = &line[..line.len() - LENGTH];
-    (crc(body, above) == sum).then_some(sum)
+    (crc(body(line), above) == sum).then_some(sum)
+}
+
+/// A line that ends with a sum, without it: what it says, but for the closing brace.
+pub(super) fn body(line: &[u8]) -> &[u8] {
+    &line[..line.len().saturating_sub(LENGTH)]
 }
 
 /// The sum of the line that ends before `at`.

@@ -4,14 +4,18 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 
+use memchr::memmem;
 use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny};
 
 use super::facts::{DecryptFact, Dropped, Object};
+use super::focus::row_of;
 use super::follow::Follow;
+use super::hash::Digest;
 use super::journal::{Facts as _, kind_of, parse_fact};
 use super::rest::Mark;
 use super::state::ContentKey;
+use super::sum;
 use crate::id::Version;
 
 /// Some objects, each fetched so many times: how many they are, and a sum of what they are called, in whatever order.
@@ -37,30 +41,31 @@ impl Waiting {
         self.sum = self.sum.wrapping_add(number);
     }
 
-    /// What `ente-decrypt` exported and dropped since a place of its journal, and where that ends; `None` where it dropped what it did not write, said
-    /// more, or anything is odd.
+    /// What `ente-decrypt` exported and then dropped since a place of its journal, and where that ends; `None` where it dropped what it had not written,
+    /// said more, or anything is odd.
     pub(super) fn taken_since(state_dir: &Path, mark: &Mark) -> Option<(Self, Mark)> {
         let mut follow = Follow::after(state_dir, DecryptFact::FILE, mark).ok()??;
         let mut taken = Self::default();
-        let (mut written, mut dropped) = (HashSet::new(), HashSet::new());
+        // What was written and not dropped yet, which is little at any time: so this stays as small with any number of files.
+        let mut written = HashSet::new();
+        let mut is_odd = false;
         let result = follow.read_lines(u64::MAX, look, |seen| match seen {
             Seen::Written(content) => {
                 written.insert(content);
             }
             Seen::Dropped { content, number } => {
-                dropped.insert(content);
+                is_odd |= !written.remove(&content);
                 taken.count(number);
             }
         });
         result.ok()?;
-        dropped.is_subset(&written).then(|| (taken, follow.end()))
+        (!is_odd).then(|| (taken, follow.end()))
     }
 }
 
 /// Stands for an object in the sum.
 fn number_of(id: i64, version: Version, fetch: u32) -> u64 {
-    let name = blake3::hash(format!("{id}-{version}-{fetch}").as_bytes());
-    u64::from_be_bytes(name.as_bytes().first_chunk().copied().unwrap_or_default())
+    Digest::of(format!("{id}-{version}-{fetch}").as_bytes()).into()
 }
 
 impl fmt::Display for Waiting {
@@ -70,6 +75,7 @@ impl fmt::Display for Waiting {
 }
 
 /// What an export consists of.
+#[derive(Debug, PartialEq, Eq)]
 enum Seen {
     /// Content has its parts in some album.
     Written(ContentKey),
@@ -77,11 +83,46 @@ enum Seen {
     Dropped { content: ContentKey, number: u64 },
 }
 
+impl Seen {
+    fn dropped(content: ContentKey, fetch: u32) -> Self {
+        let number = number_of(content.0, content.1, fetch);
+        Self::Dropped { content, number }
+    }
+}
+
 /// An error for what may give `ente-pull` work.
 ///
 /// Names, and how files are written, concern content that it had fetched. A placement that was written once and has no parts lost what it had, and
 /// maybe the only plaintext.
 fn look(line: &[u8]) -> Result<Option<Seen>, serde_json::Error> {
+    match at_sight(line) {
+        Some(seen) => Ok(seen),
+        None => parse(line),
+    }
+}
+
+/// What a line tells that is as we write it: there are three for each file, and parsing them takes several times as long.
+fn at_sight(line: &[u8]) -> Option<Option<Seen>> {
+    let row = row_of(DecryptFact::FILE, line)?;
+    let body = sum::body(line);
+    // Within a text, quotes would be escaped.
+    if row.collection.is_some() && body.ends_with(b",\"n\":0") {
+        return Some(None);
+    }
+    let key = b",\"version\":\"";
+    let members = &body[memmem::find(body, key)? + key.len()..];
+    let (version, members) = members.split_first_chunk::<16>()?;
+    let version = std::str::from_utf8(version).ok()?.parse().ok()?;
+    let content = (row.file, version);
+    if row.collection.is_some() {
+        let is_written = members.starts_with(b"\",\"n\":") && members.ends_with(b"}]");
+        return is_written.then_some(Some(Seen::Written(content)));
+    }
+    let fetch = std::str::from_utf8(members.strip_prefix(b"\",\"fetch\":")?).ok()?;
+    Some(Some(Seen::dropped(content, fetch.parse().ok()?)))
+}
+
+fn parse(line: &[u8]) -> Result<Option<Seen>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Written {
         file: i64,
@@ -102,10 +143,7 @@ fn look(line: &[u8]) -> Result<Option<Seen>, serde_json::Error> {
     match &*kind_of(line)? {
         "object" => {
             let Dropped { id, version, fetch } = parse_fact(line)?;
-            Ok(Some(Seen::Dropped {
-                content: (id, version),
-                number: number_of(id, version, fetch),
-            }))
+            Ok(Some(Seen::dropped((id, version), fetch)))
         }
         "placement" => match parse_fact(line)? {
             Written { gone: true, .. } => more(),
@@ -219,8 +257,80 @@ mod tests {
         assert!(!is_over(&with(&[dropped(2, 1)])));
         let unwritten = [written(1), dropped(1, 1), dropped(2, 1)];
         assert!(!is_over(&unwritten), "one was thrown away");
+        let late = [&unwritten[..], &[written(2)]].concat();
+        assert!(!is_over(&late), "nothing was safe when it was dropped");
         for other in [left, lost, folder_left, verdict] {
             assert!(!is_over(&with(&[other])));
+        }
+    }
+
+    #[test]
+    fn lines_as_we_write_them_are_read_at_sight_and_others_parsed() {
+        let fetch = 12;
+        let content = (-7, "98c2787ef419b480".parse().unwrap());
+        let name = r#"\","version":"0000000000000000","n":1,"parts":[{}],"n":0"#;
+        let named = Placement {
+            collection: 5,
+            file: content.0,
+            name: name.into(),
+            ..Placement::default()
+        };
+        let part = Part {
+            name: name.into(),
+            ..Part::default()
+        };
+        let written = Placement {
+            version: Some(content.1),
+            n: 10,
+            parts: vec![part.clone(), part],
+            ..named.clone()
+        };
+        let number = number_of(content.0, content.1, fetch);
+        let gone = Dropped {
+            id: content.0,
+            version: content.1,
+            fetch,
+        };
+        let told = Seen::Written(content);
+        for (fact, seen) in [
+            (DecryptFact::Placement(named.clone()), Some(None)),
+            (DecryptFact::Placement(written.clone()), Some(Some(told))),
+            (
+                DecryptFact::Dropped(gone),
+                Some(Some(Seen::Dropped { content, number })),
+            ),
+            (
+                DecryptFact::Placement(Placement {
+                    gone: true,
+                    ..written.clone()
+                }),
+                None,
+            ),
+            (
+                DecryptFact::Placement(Placement {
+                    parts: Vec::new(),
+                    ..written.clone()
+                }),
+                None,
+            ),
+            (
+                DecryptFact::Placement(Placement {
+                    version: None,
+                    ..written
+                }),
+                None,
+            ),
+            (DecryptFact::Placement(Placement { n: 1, ..named }), None),
+            (DecryptFact::Verdict(Verdict::default()), None),
+        ] {
+            let mut line = Vec::new();
+            fact.encode(&mut line);
+            sum::add(&mut line, 0, sum::NONE);
+            let text = String::from_utf8_lossy(&line);
+            assert_eq!(at_sight(&line), seen, "{text}");
+            if let Some(seen) = seen {
+                assert_eq!(parse(&line).unwrap(), seen, "{text}");
+            }
         }
     }
 
