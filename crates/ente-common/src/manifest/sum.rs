@@ -63,15 +63,28 @@ pub(super) fn of_end(end: &[u8]) -> u32 {
 fn stored(line: &[u8]) -> Option<u32> {
     let tail = line.get(line.len().checked_sub(LENGTH)?..)?;
     let digits = tail.strip_prefix(BEFORE)?.strip_suffix(AFTER)?;
-    digits.iter().try_fold(0, |sum, digit| {
-        let digit = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(sum << 4 | u32::from(digit))
-    })
+    // Without a branch for each digit, of which half would be guessed wrong.
+    let (mut sum, mut odd) = (0, 0);
+    for digit in digits {
+        let value = VALUES[usize::from(*digit)];
+        odd |= value & NO_DIGIT;
+        sum = sum << 4 | u32::from(value);
+    }
+    (odd == 0).then_some(sum)
 }
+
+const NO_DIGIT: u8 = 0x80;
+
+/// What a byte is worth as a lower-case hex digit.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
 
 fn crc(bytes: &[u8], above: u32) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(above);
