@@ -3,9 +3,10 @@
 //! A tool that rested ([`Rest`]) had nothing left to do. What came since names collections and files. Facts of all others hold as they did, and
 //! are neither parsed nor kept; their lines are only checked.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use foldhash::HashSet;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
