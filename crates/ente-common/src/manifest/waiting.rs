@@ -46,7 +46,7 @@ impl Waiting {
     pub(super) fn taken_since(state_dir: &Path, mark: &Mark) -> Option<(Self, Mark)> {
         let mut follow = Follow::after(state_dir, DecryptFact::FILE, mark).ok()??;
         let mut taken = Self::default();
-        // What was written and not dropped yet, which is little at any time: so this stays as small with any number of files.
+        // What was written and not dropped yet: little at any time of an export, however many files it has.
         let mut written = HashSet::new();
         let mut is_odd = false;
         let result = follow.read_lines(u64::MAX, look, |seen| match seen {
@@ -105,18 +105,23 @@ fn look(line: &[u8]) -> Result<Option<Seen>, serde_json::Error> {
 fn at_sight(line: &[u8]) -> Option<Option<Seen>> {
     let row = row_of(DecryptFact::FILE, line)?;
     let body = sum::body(line);
-    // Within a text, quotes would be escaped.
-    if row.collection.is_some() && body.ends_with(b",\"n\":0") {
-        return Some(None);
+    let is_placement = row.collection.is_some();
+    // What is searched for is nowhere within a text, where quotes are escaped.
+    let behind = |key: &[u8]| Some(&body[memmem::find(body, key)? + key.len()..]);
+    if is_placement && body.ends_with(b",\"n\":0") {
+        let is_bare = behind(b"\"parts\":").is_none() && behind(b"\"gone\":").is_none();
+        return is_bare.then_some(None);
     }
-    let key = b",\"version\":\"";
-    let members = &body[memmem::find(body, key)? + key.len()..];
-    let (version, members) = members.split_first_chunk::<16>()?;
+    let (version, members) = behind(b",\"version\":\"")?.split_first_chunk::<16>()?;
     let version = std::str::from_utf8(version).ok()?.parse().ok()?;
     let content = (row.file, version);
-    if row.collection.is_some() {
-        let is_written = members.starts_with(b"\",\"n\":") && members.ends_with(b"}]");
-        return is_written.then_some(Some(Seen::Written(content)));
+    if is_placement {
+        let counted = members.strip_prefix(b"\",\"n\":")?;
+        let digits = counted.iter().take_while(|byte| byte.is_ascii_digit());
+        let parts = counted[digits.count()..].strip_prefix(b",\"parts\":[{")?;
+        // The parts end the line: what else there might be, as `gone`, would stand behind them.
+        let is_last = parts.ends_with(b"}]") && memmem::find(parts, b"}],\"").is_none();
+        return is_last.then_some(Some(Seen::Written(content)));
     }
     let fetch = std::str::from_utf8(members.strip_prefix(b"\",\"fetch\":")?).ok()?;
     Some(Some(Seen::dropped(content, fetch.parse().ok()?)))
@@ -331,6 +336,31 @@ mod tests {
             if let Some(seen) = seen {
                 assert_eq!(parse(&line).unwrap(), seen, "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn members_of_later_releases_are_not_taken_for_parts() {
+        let start = r#"{"fact":"placement","collection":5,"file":7,"name":"a""#;
+        let version = r#","version":"98c2787ef419b480""#;
+        let content = (7, "98c2787ef419b480".parse().unwrap());
+        let written = format!(r#"{start}{version},"n":1,"parts":[{{"name":"a"}}]}}"#);
+        let seen = |text: &str| {
+            let mut line = text.as_bytes().to_vec();
+            sum::add(&mut line, 0, sum::NONE);
+            at_sight(&line)
+        };
+        assert_eq!(seen(&written), Some(Some(Seen::Written(content))));
+        for other in [
+            format!(r#"{start}{version},"n":1,"more":[{{}}]}}"#),
+            format!(r#"{start}{version},"gone":true,"n":1,"parts":[{{"name":"a"}}]}}"#),
+            format!(
+                r#"{start}{version},"n":1,"parts":[{{"name":"a"}}],"gone":true,"more":[{{}}]}}"#
+            ),
+            format!(r#"{start},"gone":true,"n":0}}"#),
+            format!(r#"{start},"parts":[{{"name":"a"}}],"n":0}}"#),
+        ] {
+            assert_eq!(seen(&other), None, "{other}");
         }
     }
 
