@@ -274,10 +274,10 @@ impl Tree {
             how: How::Restored,
         };
         let gone = |trash: &Trash| {
+            // It names what it was of: `ente-pull` may have to fetch that.
             DecryptFact::Trash(Trash {
-                path: trash.path.clone(),
                 gone: true,
-                ..Trash::default()
+                ..trash.clone()
             })
         };
         let bare = Placement::default();

@@ -6,6 +6,7 @@ use ente_tests::library::{Live, NewFile};
 use ente_tests::museum::{Fault, Match};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::fs;
 
 const HELD_BACK: &str = "removals-held-back";
 
@@ -120,6 +121,49 @@ fn what_is_removed_is_trashed_kept_or_deleted_as_chosen() {
         } else {
             assert_eq!(scene.follow().contains(&id), choice == "delete", "{choice}");
         }
+    }
+}
+
+#[test]
+fn what_moved_to_an_album_that_cannot_be_had_waits_in_the_trash() {
+    for is_emptied in [false, true] {
+        let mut scene = exported();
+        let (from, id) = (scene.albums[0], scene.files[1]);
+        let blocked = scene.machine.export.join("Blocked");
+        fs::write(&blocked, "a list").unwrap();
+        let _ = scene
+            .machine
+            .run(&["ente-decrypt", "--on-remove", "delete", scene.machine.dir()])
+            .expect(0);
+        scene.change(|live| {
+            let to = live.create_album("Blocked");
+            live.move_to(id, from, to);
+        });
+        let outcomes = scene.pull_and_go_on(&[]);
+        assert_eq!(outcomes[1].code, 3, "{}", outcomes[1].stderr);
+        assert_eq!(scene.trashed(), 1, "the account still has it");
+        assert_eq!(fs::read_to_string(&blocked).unwrap(), "a list");
+        fs::remove_file(&blocked).unwrap();
+        if is_emptied {
+            fs::remove_dir_all(scene.machine.export.join(".ente/trash")).unwrap();
+        }
+        scene.museum.reset_log();
+        // Where it was to be taken from the trash, only `ente-decrypt` finds that empty. No check tells `ente-pull` besides.
+        let export = || {
+            let pull = ["ente-pull", scene.machine.dir()];
+            let decrypt = ["ente-decrypt", "-"];
+            expect_all(&scene.machine.pipe(&[&pull, &decrypt]), 0);
+        };
+        export();
+        export();
+        assert_eq!(scene.museum.fetched_objects().contains(&id), is_emptied);
+        assert!(blocked.join("1.jpg").is_file());
+        let facts = fs::read_to_string(scene.machine.export.join(".ente/decrypt.jsonl")).unwrap();
+        let mut ends = facts
+            .lines()
+            .filter(|line| line.contains(r#""fact":"trash""#));
+        let ended = ends.rfind(|line| line.contains(r#""gone":true"#)).unwrap();
+        assert!(ended.contains(&format!(r#""file":{id}"#)), "{ended}");
     }
 }
 
