@@ -26,7 +26,7 @@ use crate::tally::Tally;
 use crate::write::Writer;
 
 /// A batch is closed when it holds this many files …
-const BATCH_FILES: usize = 64;
+const BATCH_FILES: usize = 256;
 /// … or this many records, or is this old.
 const BATCH_RECORDS: usize = 512;
 const BATCH_AGE: Duration = Duration::from_millis(200);
