@@ -60,8 +60,9 @@ fn what_was_listed_and_rots_is_found_and_listed_anew() {
     expect_all(&machine.steps(), 0);
     let path = journal(&machine, "ciphertext");
     let mut bytes = fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
+    // The last line, since those above may be about things listed again since, to which no fact points any more.
+    let last = bytes.len() - 40;
+    bytes[last] ^= 1;
     fs::write(&path, bytes).unwrap();
     for options in [&["--subset", "1/2"][..], &[]] {
         let args = [&["ente-verify"], options, &[machine.dir()]].concat();
