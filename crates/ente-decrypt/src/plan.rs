@@ -247,7 +247,7 @@ pub fn structure(state: &State, desired: &Desired, settings: &Settings) -> Struc
             of_ended.map(|key| (key.1, *key)).collect()
         }
     };
-    let trashed = trashed(state);
+    let trashed = state.trashed();
     let moves = moves(state, desired, &ended, &trashed);
     let served: HashSet<PlacementKey> = moves.values().copied().collect();
     for key in ended.into_values().flatten() {
@@ -330,7 +330,7 @@ fn moves(
     state: &State,
     desired: &Desired,
     ended: &BTreeMap<i64, Vec<PlacementKey>>,
-    trashed: &HashMap<ContentKey, Vec<String>>,
+    trashed: &HashMap<ContentKey, Vec<&str>>,
 ) -> BTreeMap<PlacementKey, PlacementKey> {
     let mut moves = BTreeMap::new();
     if ended.is_empty() {
@@ -389,7 +389,7 @@ fn restores(
     state: &State,
     desired: &Desired,
     served: &HashSet<PlacementKey>,
-    mut trashed: HashMap<ContentKey, Vec<String>>,
+    mut trashed: HashMap<ContentKey, Vec<&str>>,
 ) -> Vec<Restore> {
     if trashed.is_empty() {
         return Vec::new();
@@ -418,38 +418,11 @@ fn restores(
         if lacks(state, desired, to).is_some()
             && let Some(paths) = trashed.remove(&content)
         {
+            let paths = paths.into_iter().map(str::to_owned).collect();
             restores.push(Restore { to, paths });
         }
     }
     restores
-}
-
-/// Content that lies in the trash with all its parts.
-fn trashed(state: &State) -> HashMap<ContentKey, Vec<String>> {
-    /// Path of each part, and how many there were.
-    type Parts<'a> = BTreeMap<usize, (&'a str, usize)>;
-    let mut sets: BTreeMap<(i64, i64, Version), Parts<'_>> = BTreeMap::new();
-    for trash in state.decrypt.trash.values() {
-        if let Some(version) = trash.version
-            && trash.reason != "damaged"
-            && state.in_trash(trash)
-        {
-            let parts = sets
-                .entry((trash.collection, trash.file, version))
-                .or_default();
-            parts.insert(trash.part, (&trash.path, trash.of));
-        }
-    }
-    let whole = sets.into_iter().filter(|(_, parts)| {
-        let of = parts.values().map(|(_, of)| *of).max().unwrap_or(0);
-        parts.keys().copied().eq(0..of)
-    });
-    whole
-        .map(|((_, file, version), parts)| {
-            let paths = parts.into_values().map(|(path, _)| path.to_owned());
-            ((file, version), paths.collect())
-        })
-        .collect()
 }
 
 /// In which collections a file has a name, or lost it in this run.

@@ -527,29 +527,35 @@ impl State {
             .filter_map(|(key, placement)| placement.version.map(|version| (key.1, version)))
             .collect();
         held.extend(self.decrypt.asides.keys());
-        // A live photo can be taken from the trash only if both of its parts are there.
-        let mut trashed: HashMap<(i64, ContentKey), (usize, usize)> = HashMap::new();
-        for trash in self
-            .decrypt
-            .trash
-            .values()
-            .filter(|trash| self.in_trash(trash) && trash.reason != "damaged")
-        {
-            if let Some(version) = trash.version {
-                let seen = trashed
-                    .entry((trash.collection, (trash.file, version)))
-                    .or_default();
-                seen.0 += 1;
-                seen.1 = seen.1.max(trash.of);
+        held.extend(self.trashed().into_keys());
+        held
+    }
+
+    /// Content that lies in the trash with all its parts, and where these lie below it: half a live photo cannot be taken from there.
+    pub fn trashed(&self) -> HashMap<ContentKey, Vec<&str>> {
+        /// Path of each part, and how many there were.
+        type Parts<'a> = BTreeMap<usize, (&'a str, usize)>;
+        let mut sets: BTreeMap<(i64, ContentKey), Parts<'_>> = BTreeMap::new();
+        for trash in self.decrypt.trash.values() {
+            if let Some(version) = trash.version
+                && trash.reason != "damaged"
+                && self.in_trash(trash)
+            {
+                let content = (trash.file, version);
+                let parts = sets.entry((trash.collection, content)).or_default();
+                parts.insert(trash.part, (&trash.path, trash.of));
             }
         }
-        held.extend(
-            trashed
-                .into_iter()
-                .filter(|(_, (seen, of))| seen >= of)
-                .map(|((_, key), _)| key),
-        );
-        held
+        let whole = sets.into_iter().filter(|(_, parts)| {
+            let of = parts.values().map(|(_, of)| *of).max().unwrap_or(0);
+            parts.keys().copied().eq(0..of)
+        });
+        whole
+            .map(|((_, content), parts)| {
+                let paths = parts.into_values().map(|(path, _)| path);
+                (content, paths.collect())
+            })
+            .collect()
     }
 }
 
@@ -688,6 +694,30 @@ mod tests {
             state.verify.apply(finding(true));
             assert!(state.object(key).is_some());
         }
+    }
+
+    #[test]
+    fn halves_of_a_live_photo_in_the_trash_are_whole_only_if_they_differ() {
+        let mut state = State::default();
+        let part = |path: &str, part| {
+            DecryptFact::Trash(Trash {
+                collection: 1,
+                file: 7,
+                version: Some(version(1)),
+                part,
+                of: 2,
+                path: path.into(),
+                ..Trash::default()
+            })
+        };
+        // Twice it was removed, and each time somebody deleted its video from the trash.
+        state.decrypt.apply(part("2026-01-01/A/x.jpg", 0));
+        state.decrypt.apply(part("2026-01-02/A/x.jpg", 0));
+        assert!(state.trashed().is_empty() && state.plaintexts().is_empty());
+        state.decrypt.apply(part("2026-01-03/A/x.mov", 1));
+        assert_eq!(state.plaintexts(), HashSet::from([(7, version(1))]));
+        let paths = &state.trashed()[&(7, version(1))];
+        assert_eq!(paths, &["2026-01-02/A/x.jpg", "2026-01-03/A/x.mov"]);
     }
 
     #[test]
