@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 
-use memchr::memmem;
+use memchr::{memchr2_iter, memmem};
 use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny};
 
@@ -107,12 +107,21 @@ fn at_sight(line: &[u8]) -> Option<Option<Seen>> {
     let body = sum::body(line);
     let is_placement = row.collection.is_some();
     // What is searched for is nowhere within a text, where quotes are escaped.
-    let behind = |key: &[u8]| Some(&body[memmem::find(body, key)? + key.len()..]);
-    if is_placement && body.ends_with(b",\"n\":0") {
-        let is_bare = behind(b"\"parts\":").is_none() && behind(b"\"gone\":").is_none();
-        return is_bare.then_some(None);
+    let has = |key: &[u8]| memmem::find(body, key).is_some();
+    if is_placement && has(b"\"gone\":") {
+        return None;
     }
-    let (version, members) = behind(b",\"version\":\"")?.split_first_chunk::<16>()?;
+    if is_placement && body.ends_with(b",\"n\":0") {
+        return (!has(b"\"parts\":")).then_some(None);
+    }
+    const VERSION: &[u8] = b",\"version\":\"";
+    let (members, version) = body.split_at(memmem::find(body, VERSION)?);
+    // One within another member is not that of the line.
+    let mut opened = memchr2_iter(b'{', b'[', members);
+    if opened.any(|at| members[..at].ends_with(b"\":") && !members[..at].ends_with(b"\\\":")) {
+        return None;
+    }
+    let (version, members) = version[VERSION.len()..].split_first_chunk::<16>()?;
     let version = std::str::from_utf8(version).ok()?.parse().ok()?;
     let content = (row.file, version);
     if is_placement {
@@ -356,6 +365,10 @@ mod tests {
             format!(r#"{start}{version},"gone":true,"n":1,"parts":[{{"name":"a"}}]}}"#),
             format!(
                 r#"{start}{version},"n":1,"parts":[{{"name":"a"}}],"gone":true,"more":[{{}}]}}"#
+            ),
+            format!(r#"{start},"gone":true{version},"n":1,"parts":[{{"name":"a"}}]}}"#),
+            format!(
+                r#"{start},"n":1,"was":[{{"at":1{version},"n":1,"parts":[{{"name":"a"}}]}}]}}"#
             ),
             format!(r#"{start},"gone":true,"n":0}}"#),
             format!(r#"{start},"parts":[{{"name":"a"}}],"n":0}}"#),
