@@ -99,6 +99,27 @@ fn a_first_run_that_was_cut_in_half_gives_the_same_names() {
 }
 
 #[test]
+fn a_file_that_is_told_twice_has_its_sidecars_written_once() {
+    let (_museum, machine) = golden();
+    let outcomes = machine.pipe(&[&["ente-pull", machine.dir()], &["ente-decrypt", "-"]]);
+    expect_all(&outcomes, 0);
+    let twice: String = outcomes[1]
+        .stdout
+        .lines()
+        .flat_map(|line| {
+            let times = if line.contains(r#""type":"file""#) {
+                2
+            } else {
+                1
+            };
+            std::iter::repeat_n(format!("{line}\n"), times)
+        })
+        .collect();
+    let _ = machine.run_with(&["ente-meta", "-"], &twice).expect(0);
+    assert_golden(&machine.export, &expected("1-initial"));
+}
+
+#[test]
 fn every_record_of_the_pipe_is_there_with_what_each_tool_adds() {
     let (_museum, machine) = golden();
     let outcomes = machine.pipeline();

@@ -295,6 +295,11 @@ impl<'a> Stage<'a> {
     }
 
     fn queue_file(&mut self, record: Record, file: i64, is_pending: bool) -> Result<(), Failure> {
+        let is_of_file = |item: &Item| matches!(item, Item::File(job) if job.file == file);
+        if self.queue.iter().any(is_of_file) {
+            // What is written for the first record need not be written for the second.
+            self.flush()?;
+        }
         self.refresh()?;
         if !self.library.state.knows(file) {
             self.library.load(None)?;
