@@ -444,6 +444,26 @@ fn a_photo_that_was_taken_over_outlasts_an_album_that_cannot_be_had() {
 }
 
 #[test]
+fn what_lies_behind_a_link_by_now_is_fetched() {
+    let (museum, machine) = golden();
+    expect_all(&machine.pipeline(), 0);
+    let (album, ours) = (machine.export.join("Family"), machine.export.join("Ours"));
+    fs::rename(&album, &ours).unwrap();
+    fs::remove_dir_all(machine.export.join(".ente")).unwrap();
+    begin(&machine);
+    adopt(&machine, &machine.export);
+    let elsewhere = machine.home().join("another disk");
+    fs::rename(&ours, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &ours).unwrap();
+    let before = tree(&elsewhere);
+    museum.reset_log();
+    expect_all(&machine.pipeline(), 0);
+    assert!(!museum.fetched_objects().is_empty());
+    assert!(album.join("Grandma's birthday.jpg").is_file());
+    assert_same(&tree(&elsewhere), &before);
+}
+
+#[test]
 fn a_new_manifest_goes_on_as_the_old_one_was_set() {
     let (museum, machine) = golden();
     let pull = ["ente-pull", "--objects", "keep", machine.dir()];

@@ -40,10 +40,7 @@ fn adoptable(state: &State, desired: &Desired, export: &Export) -> Adoptable {
     }
     let keys = state.pull.files.keys();
     let lacking = keys.filter_map(|key| Some((key.1, lacks(state, desired, *key)?)));
-    state.adoptable(&lacking.collect(), |adopted| {
-        let path = export.dir().join(&adopted.path);
-        disk::is_as_recorded(&path, adopted.size, adopted.mtime)
-    })
+    state.adoptable(&lacking.collect(), |adopted| export.has_adopted(adopted))
 }
 
 /// Plans which files of the tree serve which placements: first those that lie where they belong, then those in the right album folder; from
@@ -233,23 +230,12 @@ impl Tree {
             .iter()
             .filter_map(|path| self.state.verify.adopted.get(path).cloned())
             .collect();
-        let at = |adopted: &Adopted| self.export.dir().join(&adopted.path);
-        let is_ours = |it: &Adopted| disk::is_as_recorded(&at(it), it.size, it.mtime);
-        // Nobody leads us out of the tree by a folder that is a link.
-        let is_real = |it: &Adopted| {
-            let folders = it
-                .path
-                .ancestors()
-                .skip(1)
-                .filter(|it| !it.as_os_str().is_empty());
-            folders.into_iter().all(|folder| {
-                fs::symlink_metadata(self.export.dir().join(folder)).is_ok_and(|it| it.is_dir())
-            })
-        };
-        if files.len() != adoption.paths.len() || !files.iter().all(|it| is_ours(it) && is_real(it))
+        if files.len() != adoption.paths.len()
+            || !files.iter().all(|it| self.export.has_adopted(it))
         {
             return None;
         }
+        let at = |adopted: &Adopted| self.export.dir().join(&adopted.path);
         let mut parts: Vec<(Part, PathBuf)> =
             files.iter().map(|it| (part_of(it), at(it))).collect();
         let names = parts.iter().map(|(part, _)| part.name.as_str());
@@ -300,8 +286,25 @@ impl Tree {
         })
     }
 
+    /// Files that were to be taken over go back to where they were. What cannot, waits for the next start.
+    pub fn give_back(&self, batch: &mut Batch, arrival: &Arrival) {
+        let (_, file) = arrival.key;
+        for (index, (part, parked)) in arrival.parts.iter().enumerate() {
+            let Some((from, adopted)) = self.adopted_from(file, index, parked) else {
+                continue;
+            };
+            let _ = batch.date(parked, part.mtime, adopted.mtime);
+            let _ = disk::move_new(parked, &from);
+        }
+    }
+
     /// Where in the tree a parked file lay before it was adopted, if nothing lies there now.
-    pub fn adopted_from(&self, file: i64, index: usize, parked: &Path) -> Option<PathBuf> {
+    pub fn adopted_from(
+        &self,
+        file: i64,
+        index: usize,
+        parked: &Path,
+    ) -> Option<(PathBuf, &Adopted)> {
         let size = fs::symlink_metadata(parked).ok()?.len();
         let is_it = |it: &&Adopted| {
             it.path.is_relative()
@@ -309,8 +312,8 @@ impl Tree {
                 && it.of.iter().any(|of| (of.id, of.part) == (file, index))
         };
         let adopted = self.state.verify.adopted.values().filter(is_it);
-        let mut paths = adopted.map(|it| self.export.dir().join(&it.path));
-        paths.find(|path| fs::symlink_metadata(path).is_err())
+        let mut found = adopted.map(|it| (self.export.dir().join(&it.path), it));
+        found.find(|(path, _)| fs::symlink_metadata(path).is_err())
     }
 
     /// The user's own file of this name in an album's folder, if it was shown to `--adopt` and is the very content of `part`.

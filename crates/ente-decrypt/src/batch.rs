@@ -12,7 +12,7 @@ use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::id::Version;
 use ente_common::manifest::PlacementKey;
-use ente_common::manifest::facts::{DecryptFact, Placement};
+use ente_common::manifest::facts::{DecryptFact, Placement, Trash};
 use ente_common::record::Problem;
 
 use crate::place::sync_all;
@@ -26,6 +26,8 @@ pub struct Batch {
     /// Placements that are no more. Their facts come last: a power cut may take the end of a batch, and files on their way have two homes then
     /// rather than none.
     gone: BTreeSet<PlacementKey>,
+    /// Files of the trash that come back, or are no more, by path. They come last too, and for the same reason.
+    untrashed: BTreeMap<String, Trash>,
     carries: Vec<Carry>,
     /// Where something will lie afterwards, in small letters.
     bound: HashSet<String>,
@@ -53,7 +55,10 @@ struct Carry {
 impl Batch {
     /// Nothing would be committed.
     pub fn is_empty(&self) -> bool {
-        self.facts.is_empty() && self.gone.is_empty() && self.carries.is_empty()
+        self.facts.is_empty()
+            && self.gone.is_empty()
+            && self.untrashed.is_empty()
+            && self.carries.is_empty()
     }
 
     /// Sends a parked file on its way once the facts are safe.
@@ -108,8 +113,10 @@ impl Tree {
     /// Records a fact with the batch; from here on it counts for planning.
     pub fn stage(&mut self, batch: &mut Batch, fact: DecryptFact) {
         self.state.decrypt.apply(fact.clone());
-        if let DecryptFact::Placement(it) = &fact {
-            batch.gone.remove(&(it.collection, it.file));
+        match &fact {
+            DecryptFact::Placement(it) => drop(batch.gone.remove(&(it.collection, it.file))),
+            DecryptFact::Trash(it) => drop(batch.untrashed.remove(&it.path)),
+            _ => {}
         }
         batch.facts.push(fact);
     }
@@ -118,6 +125,16 @@ impl Tree {
     pub fn stage_gone(&mut self, batch: &mut Batch, key: PlacementKey) {
         self.state.decrypt.apply(gone(key));
         batch.gone.insert(key);
+    }
+
+    /// Records that a file is in the trash no more. The fact names what it was of: `ente-pull` may have to fetch that.
+    pub fn stage_untrashed(&mut self, batch: &mut Batch, trash: &Trash) {
+        let gone = Trash {
+            gone: true,
+            ..trash.clone()
+        };
+        self.state.decrypt.apply(DecryptFact::Trash(gone.clone()));
+        batch.untrashed.insert(gone.path.clone(), gone);
     }
 
     /// Parks a file that leaves its place.
@@ -189,6 +206,9 @@ impl Tree {
         }
         for key in batch.gone {
             journal.append(&gone(key));
+        }
+        for trash in batch.untrashed.into_values() {
+            journal.append(&DecryptFact::Trash(trash));
         }
         journal.sync()?;
         let mut reached = BTreeSet::new();
@@ -360,4 +380,43 @@ pub fn parked_name(
         key.1,
         version.unwrap_or_default()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::tree;
+
+    /// A power cut may take the end of a batch.
+    #[test]
+    fn what_comes_back_from_the_trash_has_its_new_home_first() {
+        let home = tempfile::tempdir().unwrap();
+        let mut tree = tree(home.path());
+        let trash = |day| Trash {
+            path: format!("{day}/A/x.jpg"),
+            collection: 1,
+            file: 7,
+            ..Trash::default()
+        };
+        let mut batch = Batch::default();
+        for day in ["2026-01-01", "2026-01-02"] {
+            tree.stage(&mut batch, DecryptFact::Trash(trash(day)));
+            tree.stage_untrashed(&mut batch, &trash(day));
+        }
+        assert!(tree.state.decrypt.trash.is_empty());
+        tree.stage(&mut batch, DecryptFact::Placement(Placement::default()));
+        // One goes back to where it was.
+        tree.stage(&mut batch, DecryptFact::Trash(trash("2026-01-02")));
+        tree.commit(batch).unwrap();
+        let journal = tree.export.state_dir().join("decrypt.jsonl");
+        let facts = fs::read_to_string(journal).unwrap();
+        let told: Vec<_> = facts
+            .lines()
+            .skip(1)
+            .map(|line| (line.contains("placement"), line.contains("gone")))
+            .collect();
+        let (trashed, placed, gone) = ((false, false), (true, false), (false, true));
+        assert_eq!(told, [trashed, trashed, placed, trashed, gone], "{facts}");
+        assert!(facts.lines().last().unwrap().contains("2026-01-01/A/x.jpg"));
+    }
 }

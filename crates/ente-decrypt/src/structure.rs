@@ -273,13 +273,6 @@ impl Tree {
             hash: trash.hash,
             how: How::Restored,
         };
-        let gone = |trash: &Trash| {
-            // It names what it was of: `ente-pull` may have to fetch that.
-            DecryptFact::Trash(Trash {
-                gone: true,
-                ..trash.clone()
-            })
-        };
         let bare = Placement::default();
         let mut whole = true;
         for trash in &facts {
@@ -289,7 +282,7 @@ impl Tree {
                 // Somebody cleared the trash or changed what lies there: it is no longer what we know.
                 Ok(_) => {
                     whole = false;
-                    self.stage(batch, gone(trash));
+                    self.stage_untrashed(batch, trash);
                 }
                 Err(error) => {
                     self.cannot_move(restore.to, &path, &error);
@@ -327,7 +320,7 @@ impl Tree {
         }
         if whole {
             for trash in &facts {
-                self.stage(batch, gone(trash));
+                self.stage_untrashed(batch, trash);
             }
         }
         whole.then(|| Arrival {
@@ -499,9 +492,12 @@ impl Tree {
         }
     }
 
-    /// Files whose album has no folder that they could go to leave the tree, for the trash in any case: the account still has them, and some may be
-    /// the user's own.
+    /// Files whose album has no folder that they could go to leave the tree, for the trash in any case: the account still has them. Those that
+    /// were to be taken over are the user's own still.
     fn turn_away(&mut self, batch: &mut Batch, arrival: Arrival) {
+        if arrival.did == Did::Adopted {
+            return self.give_back(batch, &arrival);
+        }
         let placement = Placement {
             version: arrival.version,
             parts: arrival.parts.iter().map(|(part, _)| part.clone()).collect(),

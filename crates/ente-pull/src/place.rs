@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::layout;
 use ente_common::manifest::facts::{self, PullFact, Setting};
@@ -393,10 +392,7 @@ impl Place {
             .filter_map(|file| Some((file.id, file.version?)))
             .filter(|content| !held.contains(content))
             .collect();
-        let adoptable = state.adoptable(&wanted, |adopted| {
-            let path = export.dir().join(&adopted.path);
-            disk::is_as_recorded(&path, adopted.size, adopted.mtime)
-        });
+        let adoptable = state.adoptable(&wanted, |adopted| export.has_adopted(adopted));
         adoptable.covered()
     }
 

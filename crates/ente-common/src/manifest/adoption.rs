@@ -4,10 +4,13 @@
 //! one placement.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use blake3::Hash;
 
+use crate::disk::is_as_recorded;
+use crate::manifest::Export;
 use crate::manifest::facts::{Adopted, PartOf};
 use crate::manifest::state::{ContentKey, State};
 use crate::naming::part_extension;
@@ -74,6 +77,20 @@ impl State {
     pub fn is_seen(&self, path: &Path, size: u64, blake3: Option<Hash>) -> Option<&Adopted> {
         let seen = self.verify.adopted.get(path)?;
         ((seen.size, seen.blake3) == (size, blake3)).then_some(seen)
+    }
+}
+
+impl Export {
+    /// The file is still what `--adopt` found. One of the tree lies behind no link, or it would lead out of it.
+    pub fn has_adopted(&self, adopted: &Adopted) -> bool {
+        let folders = adopted.path.ancestors().skip(1);
+        let mut folders = folders.filter(|it| !it.as_os_str().is_empty());
+        let is_real = |folder: &Path| {
+            let path = self.dir().join(folder);
+            fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
+        };
+        (adopted.path.is_absolute() || folders.all(is_real))
+            && is_as_recorded(&self.dir().join(&adopted.path), adopted.size, adopted.mtime)
     }
 }
 
