@@ -18,7 +18,7 @@ use crate::check::{Class, Digest, Seen, classify};
 use crate::plan::{Expected, Subject, What, Written};
 
 /// Plain reads of this size keep BLAKE3 busy; maps of files that may change under us would not be safe.
-const BUFFER_BYTES: u64 = 256 << 10;
+const PIECE_BYTES: u64 = 512 << 10;
 
 /// How closely files are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,23 +268,44 @@ impl Hasher {
     }
 }
 
-/// Reads a file of about `size` bytes to its end, piece by piece; `false` where `take` wanted no more.
+/// Reads a file of about `size` bytes to its end, piece by piece; `false` where `take` wanted no more. Where there is more than one piece, the next
+/// is read while one is taken, if a thread is idle.
 pub(crate) fn read_whole(
     path: &Path,
     size: u64,
-    mut take: impl FnMut(&[u8]) -> bool,
+    mut take: impl FnMut(&[u8]) -> bool + Send,
 ) -> io::Result<bool> {
     let mut file = File::open(path)?;
-    let mut buffer = vec![0; size.clamp(1, BUFFER_BYTES) as usize];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(true),
-            Ok(read) if take(&buffer[..read]) => {}
-            Ok(_) => return Ok(false),
+    // One byte more than there should be, so that the end shows.
+    let mut piece = vec![0; size.saturating_add(1).min(PIECE_BYTES) as usize];
+    let mut filled = fill(&mut file, &mut piece)?;
+    if filled < piece.len() {
+        return Ok(take(&piece[..filled]));
+    }
+    let mut next = vec![0; PIECE_BYTES as usize];
+    while filled > 0 {
+        let (read, goes_on) = rayon::join(|| fill(&mut file, &mut next), || take(&piece[..filled]));
+        if !goes_on {
+            return Ok(false);
+        }
+        filled = read?;
+        std::mem::swap(&mut piece, &mut next);
+    }
+    Ok(true)
+}
+
+/// Reads until the piece is full or the file at its end; tells how much that was.
+fn fill(file: &mut File, piece: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < piece.len() {
+        match file.read(&mut piece[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
+    Ok(filled)
 }
 
 /// What is at `path` itself; `None` if nothing is.
@@ -300,4 +321,44 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_whole_whatever_its_record_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let piece = PIECE_BYTES as usize;
+        for size in [0, 1, piece - 1, piece, piece + 1, 3 * piece, 3 * piece + 7] {
+            let content: Vec<u8> = (0..size).map(|at| (at / 251) as u8).collect();
+            fs::write(&path, &content).unwrap();
+            for told in [0, 1, size / 2, size, size + 1, usize::MAX] {
+                let mut read = Vec::new();
+                let is_whole = read_whole(&path, told as u64, |bytes| {
+                    read.extend_from_slice(bytes);
+                    true
+                });
+                assert!(is_whole.unwrap());
+                assert!(read == content, "{size} told as {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_wants_no_more_gets_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        fs::write(&path, vec![7; 4 * PIECE_BYTES as usize]).unwrap();
+        let mut pieces = 0;
+        let is_whole = read_whole(&path, 4 * PIECE_BYTES, |_| {
+            pieces += 1;
+            pieces < 2
+        });
+        assert!(!is_whole.unwrap());
+        assert_eq!(pieces, 2);
+        assert!(read_whole(dir.path(), 4, |_| true).is_err());
+    }
 }
