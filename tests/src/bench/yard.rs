@@ -1,6 +1,7 @@
 //! Where the tools are measured: a server with an account, a user who is signed in, folders in memory and on the disk.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -14,6 +15,8 @@ const EMAIL: &str = "ada@example.org";
 const PASSWORD: &str = "correct horse battery staple";
 /// The folder of the sidecars in each album.
 const SIDECARS: &str = "metadata";
+/// What is read or written at once where only that is measured.
+const PIECE_BYTES: usize = 256 << 10;
 /// Rows that a page of the server holds.
 pub(super) const PAGE_SIZE: usize = 2500;
 
@@ -40,6 +43,20 @@ impl Export {
 
     pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("Ente")
+    }
+
+    /// Reads these files of the export on one thread.
+    pub(super) fn read(&self, files: &[String]) -> Result<Taken, String> {
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut read = |file: &String| {
+            let mut file = File::open(self.path().join(file))?;
+            while file.read(&mut piece)? > 0 {}
+            Ok::<_, io::Error>(())
+        };
+        Taken::timed(|| {
+            let done = files.iter().try_for_each(&mut read);
+            done.map_err(|error| format!("{}: {error}", self.dir()))
+        })
     }
 
     /// The paths of the exported files below the export, without sidecars.
@@ -133,6 +150,38 @@ impl<'a> Yard<'a> {
             EMAIL,
         ]]);
         take(&line).map(drop)
+    }
+
+    /// A copy in memory of another export, times included.
+    pub(super) fn copy_of(&self, other: &Export) -> Result<Export, String> {
+        let copy = self.in_memory()?;
+        let (from, to) = (other.dir(), copy.dir());
+        let _ = self.run(&[&["cp", "--archive", &from, &to]])?;
+        Ok(copy)
+    }
+
+    /// What the system takes on one thread to write each file of an export twice to new files in memory, as object and as plaintext, and to remove
+    /// the object then.
+    pub(super) fn written_twice(&self, account: &BulkOptions) -> Result<Taken, String> {
+        let folder = self.in_memory()?.folder;
+        let piece = vec![7; PIECE_BYTES];
+        let write = |path: &Path| {
+            let mut file = File::create(path)?;
+            let mut left = account.bytes as usize;
+            while left > 0 {
+                left -= file.write(&piece[..left.min(PIECE_BYTES)])?;
+            }
+            Ok::<_, io::Error>(())
+        };
+        let object = folder.path().join("object");
+        Taken::timed(|| {
+            let done = (0..account.albums * account.files).try_for_each(|number| {
+                write(&object)?;
+                write(&folder.path().join(number.to_string()))?;
+                fs::remove_file(&object)
+            });
+            done.map_err(|error| error.to_string())
+        })
     }
 
     /// A fresh folder in memory.

@@ -34,6 +34,12 @@ pub(super) fn cases() -> Vec<Case> {
             run: verify_large,
         },
         Case {
+            name: "verify-video",
+            about: "ente-verify of one file of 2 GB, beside b3sum",
+            needs: &[B3SUM],
+            run: verify_video,
+        },
+        Case {
             name: "verify-small",
             about: "ente-verify of 20,000 files of 20 KB, beside b3sum",
             needs: &[B3SUM],
@@ -103,6 +109,11 @@ fn verify_large(setup: &Setup) -> Result<Vec<Row>, String> {
         "verify-large",
         account(64, setup.scaled(32_000_000) as u64),
     )
+}
+
+fn verify_video(setup: &Setup) -> Result<Vec<Row>, String> {
+    let account = account(1, setup.scaled(2_000_000_000) as u64);
+    verify(setup, "verify-video", account)
 }
 
 fn verify_small(setup: &Setup) -> Result<Vec<Row>, String> {

@@ -13,6 +13,9 @@ use crate::bench::yard::{Export, Yard};
 use crate::library::BulkOptions;
 use crate::museum::Origin;
 
+/// How often all captions were edited before, where that is what is looked at.
+const EDITS: usize = 8;
+
 pub(super) fn cases() -> Vec<Case> {
     vec![
         Case {
@@ -48,35 +51,49 @@ fn captions(setup: &Setup) -> Result<Vec<Row>, String> {
     };
     let count = account.albums * account.files;
     let yard = Yard::open_with(setup, account, conditions(0), true)?;
-    let place = yard.in_memory()?;
-    export(&yard, &place, &[], &PIPE)?;
+    let first = yard.in_memory()?;
+    export(&yard, &first, &[], &PIPE)?;
     yard.museum.reset_log();
+    // Its journals hold what was before, too.
+    let edited = yard.copy_of(&first)?;
+    for _ in 0..setup.scaled(EDITS).max(1) {
+        yard.edit_captions();
+        export(&yard, &edited, &[], &PIPE)?;
+    }
     let mut contest = setup.contest("captions");
     contest.enter("pipe", || {
+        let place = yard.copy_of(&first)?;
         yard.edit_captions();
         export(&yard, &place, &[], &PIPE)
     });
     contest.enter("meta alone", || {
+        let place = yard.copy_of(&first)?;
         yard.edit_captions();
         export(&yard, &place, &[], &["ente-decrypt"])?;
         yard.run(&[&["ente-meta", &place.dir()]])
     });
+    let again = format!("pipe, after {EDITS} such runs");
+    contest.enter(&*again, || {
+        let place = yard.copy_of(&edited)?;
+        yard.edit_captions();
+        export(&yard, &place, &[], &PIPE)
+    });
     contest.enter("cp", || {
         let copies = setup.scratch(&setup.memory)?;
         let target = copies.path().to_string_lossy().into_owned();
-        let folders = place.sidecar_folders()?;
+        let folders = first.sidecar_folders()?;
         let copy = ["--recursive", "--parents", "--target-directory", &target];
         let copy: Vec<&str> = ["cp"]
             .into_iter()
             .chain(copy)
             .chain(folders.iter().map(String::as_str))
             .collect();
-        yard.run_in(&place.path(), &[&copy])
+        yard.run_in(&first.path(), &[&copy])
     });
     let series = contest.run()?;
     setup.keep(&series)?;
     let objects = fetched(&yard);
-    let row = |entrant| {
+    let row = |entrant: &str| {
         let row = series.versus(entrant, "cp");
         let rate = count as f64 / row.wall_s;
         let goal = Goal::Rate {
@@ -87,7 +104,7 @@ fn captions(setup: &Setup) -> Result<Vec<Row>, String> {
             "{rate:.0} sidecars a second, {objects} objects fetched"
         ))
     };
-    Ok(vec![row("pipe"), row("meta alone")])
+    Ok(vec![row("pipe"), row("meta alone"), row(&again)])
 }
 
 fn albums(setup: &Setup) -> Result<Vec<Row>, String> {

@@ -178,6 +178,7 @@ impl Near {
             costs = Costs::measure(setup)?;
             Ok(Taken::seconds(costs.work_s(self.bytes())))
         });
+        contest.enter(WRITING, || yard.written_twice(&self.account));
         contest.enter("dd on the disk", || dd(&yard, self.bytes()));
         contest.enter("pipe on the disk", || {
             export(&yard, &yard.on_disk()?, &[], &PIPE)
@@ -193,6 +194,8 @@ impl Near {
 const CURL_1: &str = "curl, 1 at once";
 const CURL_16: &str = "curl, 16 at once";
 const WORK: &str = "work on one thread";
+/// What the system takes for objects and plaintext.
+const WRITING: &str = "writing alone";
 
 fn photos(setup: &Setup) -> Result<Vec<Row>, String> {
     let near = Near {
@@ -253,6 +256,7 @@ fn videos(setup: &Setup) -> Result<Vec<Row>, String> {
             pipe("pipe"),
             pipe("pipe with verify"),
             series.row(WORK).note(costs.to_string()),
+            series.row(WRITING),
         ]
     })
 }
@@ -274,7 +278,8 @@ fn video(setup: &Setup) -> Result<Vec<Row>, String> {
         };
         let pull = series.versus("pull", CURL_1).goal(Goal::Megabytes(48));
         let work = series.row(WORK).note(costs.to_string());
-        vec![pull, pipe("pipe"), pipe("pipe with verify"), work]
+        let writing = series.row(WRITING);
+        vec![pull, pipe("pipe"), pipe("pipe with verify"), work, writing]
     })
 }
 

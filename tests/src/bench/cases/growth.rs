@@ -19,6 +19,12 @@ const ALBUM: usize = 1000;
 /// An inode and a sidecar's page of memory for each file, its lines in the manifest, and what the tools hold.
 const BYTES_PER_ENTRY: usize = 16 << 10;
 
+const FIRST: &str = "first export";
+const SECOND: &str = "the run after the first export";
+const CHANGED: &str = "one changed: pipe";
+/// The three journals that a run with a change goes through, once each.
+const READING: &str = "reading the journals";
+
 pub(super) fn cases() -> Vec<Case> {
     vec![
         Case {
@@ -91,10 +97,10 @@ fn nothing(setup: &Setup) -> Result<Vec<Row>, String> {
     for entries in sizes(setup, BYTES_PER_ENTRY) {
         let yard = Yard::open(setup, account(entries), Conditions::default())?;
         let place = yard.in_memory()?;
-        let first = ("first export before it", "first export");
+        let first = ("first export before it", FIRST);
         rows.push(once(setup, &yard, &place, entries, first)?);
         // It finds out that nothing is left.
-        let second = ("the run after that", "the run after the first export");
+        let second = ("the run after that", SECOND);
         let second = once(setup, &yard, &place, entries, second)?;
         rows.push(match entries {
             1_000_000 => second.goal(Goal::Seconds(2.5)).goal(Goal::Megabytes(250)),
@@ -102,7 +108,30 @@ fn nothing(setup: &Setup) -> Result<Vec<Row>, String> {
         });
         rows.extend(later_runs(setup, &yard, &place, entries)?);
     }
-    Ok(rows)
+    let smaller = rows.clone();
+    let held = rows.into_iter().map(|row| in_proportion(row, &smaller));
+    Ok(held.collect())
+}
+
+/// Holds what has no reference of its own against the same at the next smaller size. Starting the processes is most of the rest.
+fn in_proportion(row: Row, rows: &[Row]) -> Row {
+    let Some(growth) = &row.growth else {
+        return row;
+    };
+    let curve = growth.curve.clone();
+    let of_curve = rows
+        .iter()
+        .filter_map(|row| Some((row, row.growth.as_ref()?)));
+    let smaller = of_curve.filter(|(_, it)| it.curve == curve && it.count < growth.count);
+    let Some((less, at)) = smaller.max_by_key(|(_, it)| it.count) else {
+        return row;
+    };
+    let seconds = less.wall_s * growth.count as f64 / at.count as f64;
+    match &*curve {
+        FIRST | SECOND | CHANGED => row.in_proportion(seconds).goal(Goal::Ratio(1.1)),
+        READING => row.in_proportion(seconds),
+        _ => row,
+    }
 }
 
 fn once(
@@ -130,6 +159,7 @@ fn later_runs(
     entries: usize,
 ) -> Result<Vec<Row>, String> {
     let dir = place.dir();
+    let journals = ["pull", "decrypt", "meta"].map(|name| format!(".ente/{name}.jsonl"));
     let mut contest = contest(setup, "nothing", entries);
     contest.enter("pipe, one changed", || {
         let edit = |library: &mut crate::library::Library| {
@@ -144,6 +174,7 @@ fn later_runs(
     contest.enter("pipe after it", || pipe(yard, place));
     contest.enter("pipe", || pipe(yard, place));
     contest.enter("pull", || yard.run(&[&["ente-pull", &dir]]));
+    contest.enter(READING, || place.read(&journals));
     contest.enter("walk and stat", || {
         Taken::timed(|| {
             let walked = walk(&place.path());
@@ -174,8 +205,9 @@ fn later_runs(
     Ok(vec![
         pull.growth("nothing to do: pull", entries, "files"),
         pipe.growth("nothing to do: pipe", entries, "files"),
-        changed.growth("one changed: pipe", entries, "files"),
+        changed.growth(CHANGED, entries, "files"),
         after,
+        series.row(READING).growth(READING, entries, "files"),
         quick.growth("verify --quick", entries, "files"),
     ])
 }

@@ -42,6 +42,9 @@ const FIRST: &str = "first export: pipe";
 const DECRYPT: &str = "decrypt";
 const VERIFY: &str = "verify";
 const CAPTIONS: &str = "new captions: pipe";
+/// What of it is the system's: objects and plaintext written, plaintext read.
+const WRITING: &str = "writing alone";
+const READING: &str = "reading alone";
 
 /// Runs everything at each size, of which there are so many `things` in an account.
 fn grow(
@@ -76,7 +79,9 @@ fn grow(
             Ok(taken)
         });
         contest.enter(VERIFY, || yard.run(&[&["ente-verify", &mirror.dir()]]));
-        let mut entrants = vec![FIRST, DECRYPT, VERIFY];
+        contest.enter(WRITING, || yard.written_twice(&account));
+        contest.enter(READING, || mirror.read(&mirror.files()?));
+        let mut entrants = vec![FIRST, DECRYPT, VERIFY, WRITING, READING];
         // Of one file there is one, whatever its size.
         if things == "files" {
             contest.enter(CAPTIONS, || {
@@ -93,7 +98,11 @@ fn grow(
                 None => row,
                 Some((less, series)) => {
                     let seconds = series.row(entrant).wall_s * size as f64 / *less as f64;
-                    row.in_proportion(seconds).goal(Goal::Ratio(1.1))
+                    let row = row.in_proportion(seconds);
+                    match *entrant {
+                        WRITING | READING => row,
+                        _ => row.goal(Goal::Ratio(1.1)),
+                    }
                 }
             }
         }));
