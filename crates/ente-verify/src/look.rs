@@ -18,7 +18,7 @@ use crate::check::{Class, Digest, Seen, classify};
 use crate::plan::{Expected, Subject, What, Written};
 
 /// Plain reads of this size keep BLAKE3 busy; maps of files that may change under us would not be safe.
-const PIECE_BYTES: u64 = 512 << 10;
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// How closely files are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,7 +254,8 @@ impl Hasher {
     fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Blake3(hasher) => {
-                hasher.update(bytes);
+                // Threads that are idle help.
+                hasher.update_rayon(bytes);
             }
             Self::Origin(hasher) => hasher.update(bytes),
         }
