@@ -34,8 +34,8 @@ const FIELD: (f64, f64, f64, f64) = (60.0, 40.0, 580.0, 350.0);
 const GRID: &str = "stroke=\"#ddd\"";
 const GUIDE: &str = "stroke=\"#bbb\" stroke-dasharray=\"4 4\"";
 /// Told apart by people who see few colours too.
-const COLOURS: [&str; 6] = [
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00",
+const COLOURS: [&str; 7] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#444",
 ];
 
 /// From a value to a place on one axis.
@@ -228,5 +228,29 @@ mod tests {
         assert_eq!(svg.matches("<path").count(), 2);
         assert!(svg.contains(">ours</text>") && svg.ends_with("</svg>\n"));
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
+
+    #[test]
+    fn no_two_curves_look_alike() {
+        // `nothing` has the most.
+        let curves: Vec<Curve> = (0..7)
+            .map(|number| Curve {
+                name: number.to_string(),
+                points: vec![(1.0, 1.0), (2.0, 2.0)],
+            })
+            .collect();
+        let picture = Picture {
+            title: "growth",
+            across: "files",
+            up: "s",
+            scale: Scale::Tenfold,
+            curves: &curves,
+        };
+        let svg = picture.svg();
+        let paths = svg.lines().filter(|line| line.starts_with("<path"));
+        let mut looks: Vec<_> = paths.map(|path| path.split("stroke=").nth(1)).collect();
+        looks.sort_unstable();
+        looks.dedup();
+        assert_eq!(looks.len(), curves.len());
     }
 }
