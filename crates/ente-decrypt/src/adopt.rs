@@ -286,25 +286,21 @@ impl Tree {
         })
     }
 
-    /// Files that were to be taken over go back to where they were. What cannot, waits for the next start.
-    pub fn give_back(&self, batch: &mut Batch, arrival: &Arrival) {
-        let (_, file) = arrival.key;
-        for (index, (part, parked)) in arrival.parts.iter().enumerate() {
-            let Some((from, adopted)) = self.adopted_from(file, index, parked) else {
+    /// Files that were to be taken over go back to where they were, with the time that they had. What cannot, waits for the next start.
+    pub fn give_back(&self, batch: &mut Batch, arrival: &Arrival, adoption: &Adoption) {
+        for ((part, parked), path) in arrival.parts.iter().zip(&adoption.paths) {
+            let from = self.export.dir().join(path);
+            if *parked != from && disk::move_new(parked, &from).is_err() {
                 continue;
-            };
-            let _ = batch.date(parked, part.mtime, adopted.mtime);
-            let _ = disk::move_new(parked, &from);
+            }
+            if let Some(adopted) = self.state.verify.adopted.get(path) {
+                let _ = batch.date(&from, part.mtime, adopted.mtime);
+            }
         }
     }
 
     /// Where in the tree a parked file lay before it was adopted, if nothing lies there now.
-    pub fn adopted_from(
-        &self,
-        file: i64,
-        index: usize,
-        parked: &Path,
-    ) -> Option<(PathBuf, &Adopted)> {
+    pub fn adopted_from(&self, file: i64, index: usize, parked: &Path) -> Option<PathBuf> {
         let size = fs::symlink_metadata(parked).ok()?.len();
         let is_it = |it: &&Adopted| {
             it.path.is_relative()
@@ -312,8 +308,8 @@ impl Tree {
                 && it.of.iter().any(|of| (of.id, of.part) == (file, index))
         };
         let adopted = self.state.verify.adopted.values().filter(is_it);
-        let mut found = adopted.map(|it| (self.export.dir().join(&it.path), it));
-        found.find(|(path, _)| fs::symlink_metadata(path).is_err())
+        let mut paths = adopted.map(|it| self.export.dir().join(&it.path));
+        paths.find(|path| fs::symlink_metadata(path).is_err())
     }
 
     /// The user's own file of this name in an album's folder, if it was shown to `--adopt` and is the very content of `part`.

@@ -178,7 +178,7 @@ impl Tree {
             batch.carry(path, home);
             return Ok(());
         }
-        if let Some((from, _)) = self.adopted_from(part.key.1, part.index, &path) {
+        if let Some(from) = self.adopted_from(part.key.1, part.index, &path) {
             batch.carry(path, from);
             return Ok(());
         }

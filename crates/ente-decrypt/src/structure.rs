@@ -12,6 +12,7 @@ use ente_common::manifest::facts::{DecryptFact, Folder, How, Part, Placement, Tr
 use ente_common::manifest::{PartKey, PlacementKey};
 use ente_common::record::Problem;
 
+use crate::adopt::Adoption;
 use crate::batch::{Batch, parked_name};
 use crate::desired::{Desired, Name};
 use crate::moves::Arrival;
@@ -47,8 +48,15 @@ impl Tree {
         self.name(&mut batch, desired, plan, &arrivals);
         for arrival in arrivals {
             let name = desired.name(&self.state, arrival.key).unwrap_or_default();
-            if !self.arrive(&mut batch, &arrival, name) {
-                self.turn_away(&mut batch, arrival);
+            if self.arrive(&mut batch, &arrival, name) {
+                continue;
+            }
+            let is_of = |adoption: &&Adoption| adoption.to == arrival.key;
+            match plan.adoptions.iter().find(is_of) {
+                Some(adoption) if arrival.did == Did::Adopted => {
+                    self.give_back(&mut batch, &arrival, adoption);
+                }
+                _ => self.turn_away(&mut batch, arrival),
             }
         }
         self.drop_folders(&mut batch);
@@ -492,12 +500,8 @@ impl Tree {
         }
     }
 
-    /// Files whose album has no folder that they could go to leave the tree, for the trash in any case: the account still has them. Those that
-    /// were to be taken over are the user's own still.
+    /// Files whose album has no folder that they could go to leave the tree, for the trash in any case: the account still has them.
     fn turn_away(&mut self, batch: &mut Batch, arrival: Arrival) {
-        if arrival.did == Did::Adopted {
-            return self.give_back(batch, &arrival);
-        }
         let placement = Placement {
             version: arrival.version,
             parts: arrival.parts.iter().map(|(part, _)| part.clone()).collect(),

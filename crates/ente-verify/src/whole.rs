@@ -221,7 +221,7 @@ impl Check<'_> {
                 pool.install(|| batch.par_iter().with_max_len(1).map(look).collect());
             let mut found = self.found(batch, outcomes, io)?;
             if !found.is_empty() && self.has_grown()? {
-                found = self.again(&found, io)?;
+                found = self.again(&found, pool, io)?;
             }
             self.report.findings(&found, io)?;
         }
@@ -284,13 +284,19 @@ impl Check<'_> {
     }
 
     /// Looks once more, by the facts as they are now: a run that began meanwhile moves files, which is no difference.
-    fn again(&mut self, found: &[Found], io: &mut Io) -> Result<Vec<Found>, Failure> {
+    fn again(
+        &mut self,
+        found: &[Found],
+        pool: &ThreadPool,
+        io: &mut Io,
+    ) -> Result<Vec<Found>, Failure> {
         let subjects = found.iter().filter_map(|it| it.subject.as_ref());
         let mut expected = self.span.again(&self.live.state, subjects);
         if let Some(listed) = self.listed {
             listed.compare(&self.live.state, &mut expected);
         }
-        let outcomes = expected.iter().map(|it| self.looker.check(it)).collect();
+        let looker = self.looker;
+        let outcomes = pool.install(|| expected.iter().map(|it| looker.check(it)).collect());
         self.found(&expected, outcomes, io)
     }
 

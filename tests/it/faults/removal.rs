@@ -7,6 +7,7 @@ use ente_tests::museum::{Fault, Match};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::SystemTime;
 
 const HELD_BACK: &str = "removals-held-back";
 
@@ -169,41 +170,47 @@ fn what_moved_to_an_album_that_cannot_be_had_waits_in_the_trash() {
 
 #[test]
 fn what_was_taken_over_goes_back_where_its_album_cannot_be_had() {
-    let mut scene = exported();
-    let export = scene.machine.export.clone();
-    // The user has another name for the folder, and then another use for its name.
-    fs::rename(export.join("One"), export.join("Ours")).unwrap();
-    let _ = scene
-        .machine
-        .run(&["ente-verify", scene.machine.dir()])
-        .expect(4);
-    let adopted = scene.machine.pipe(&[
-        &["ente-pull", "--list", scene.machine.dir()],
-        &["ente-meta", "-"],
-        &["ente-verify", "--adopt", scene.machine.dir(), "-"],
-    ]);
-    expect_all(&adopted, 0);
-    fs::write(export.join("One"), "a list").unwrap();
-    let before = look(&export);
-    let album = scene.albums[0];
-    scene.change(|live| live.rename_album(album, "Voyage"));
-    for _ in 0..2 {
+    // Elsewhere, and where it belongs.
+    for name in ["Ours", "Voyage"] {
+        let mut scene = exported();
+        let export = scene.machine.export.clone();
+        // The user has another name for the folder, and then another use for its name.
+        let ours = export.join(name);
+        fs::rename(export.join("One"), &ours).unwrap();
+        let photo = fs::File::open(ours.join("1.jpg")).unwrap();
+        photo.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let _ = scene
+            .machine
+            .run(&["ente-verify", scene.machine.dir()])
+            .expect(4);
+        let adopted = scene.machine.pipe(&[
+            &["ente-pull", "--list", scene.machine.dir()],
+            &["ente-meta", "-"],
+            &["ente-verify", "--adopt", scene.machine.dir(), "-"],
+        ]);
+        expect_all(&adopted, 0);
+        fs::write(export.join("One"), "a list").unwrap();
+        let before = look(&export);
+        let album = scene.albums[0];
+        scene.change(|live| live.rename_album(album, "Voyage"));
+        for _ in 0..2 {
+            scene.museum.reset_log();
+            let outcomes = scene.pull_and_go_on(&[]);
+            assert_eq!(outcomes[1].code, 3, "{outcomes:?}");
+            assert_eq!(scene.museum.fetched_objects(), BTreeSet::new(), "{name}");
+            let after = look(&export);
+            for (path, entry) in before.iter().filter(|(path, _)| path.ends_with(".jpg")) {
+                assert_eq!(after.get(path), Some(entry), "`{path}`");
+            }
+            assert_eq!(scene.trashed(), 0);
+        }
+        fs::remove_file(export.join("One")).unwrap();
         scene.museum.reset_log();
         let outcomes = scene.pull_and_go_on(&[]);
-        assert_eq!(outcomes[1].code, 3, "{outcomes:?}");
-        assert_eq!(scene.museum.fetched_objects(), BTreeSet::new());
-        let after = look(&export);
-        for (path, entry) in before.iter().filter(|(path, _)| path.ends_with(".jpg")) {
-            assert_eq!(after.get(path), Some(entry), "`{path}`");
-        }
-        assert_eq!(scene.trashed(), 0);
+        assert_eq!(outcomes[1].code, 0, "{outcomes:?}");
+        assert_eq!(scene.museum.fetched_objects(), BTreeSet::new(), "{name}");
+        assert!(export.join("Voyage/1.jpg").is_file());
     }
-    fs::remove_file(export.join("One")).unwrap();
-    scene.museum.reset_log();
-    let outcomes = scene.pull_and_go_on(&[]);
-    assert_eq!(outcomes[1].code, 0, "{outcomes:?}");
-    assert_eq!(scene.museum.fetched_objects(), BTreeSet::new());
-    assert!(export.join("Voyage/1.jpg").is_file());
 }
 
 #[test]
