@@ -27,7 +27,7 @@ use crate::live::{Half, LiveError, unpack};
 use crate::open::{Open, Reason, Sealed};
 use crate::settings::LinkMode;
 use crate::structure::date;
-use crate::write::{Buffers, Plain, WriteError, decrypt};
+use crate::write::{Plain, Shared, WriteError, decrypt};
 
 /// What the archive of a live photo is called where it is kept.
 pub const ARCHIVE: &str = ".zip";
@@ -145,7 +145,7 @@ pub struct Workshop {
     pub progress: Progress,
     failed: AtomicBool,
     count: AtomicU64,
-    buffers: Buffers,
+    shared: Shared,
 }
 
 impl Workshop {
@@ -157,7 +157,7 @@ impl Workshop {
             failed: AtomicBool::new(false),
             progress,
             count: AtomicU64::new(0),
-            buffers: Buffers::default(),
+            shared: Shared::default(),
         }
     }
 
@@ -351,7 +351,7 @@ impl Workshop {
     fn write(&self, object: &Path, decryptor: Decryptor, to: &Path) -> Result<Plain, WriteError> {
         let mut object = File::open(object).map_err(WriteError::Read)?;
         let mut out = File::create_new(to).map_err(WriteError::Write)?;
-        decrypt(&mut object, decryptor, &mut out, &self.buffers, &|bytes| {
+        decrypt(&mut object, decryptor, &mut out, &self.shared, &|bytes| {
             self.progress.bytes(bytes);
             if self.is_stopped() {
                 return Err(io::ErrorKind::Interrupted.into());

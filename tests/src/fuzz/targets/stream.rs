@@ -145,7 +145,7 @@ fn through_files(object: &[u8], header: [u8; 24]) -> (Option<write::Plain>, Vec<
         &mut sealed,
         decryptor,
         &mut out,
-        &write::Buffers::default(),
+        &write::Shared::default(),
         &|_| Ok(()),
     )
     .ok();
