@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use ente_tests::harness::{Machine, Outcome, assert_golden, expect_all};
@@ -244,8 +245,8 @@ fn what_lost_its_plaintext_while_other_content_waited_is_fetched_by_the_next_run
     }
 }
 
-#[test]
-fn what_was_to_be_copied_from_elsewhere_and_is_gone_is_fetched_by_the_next_run() {
+/// An export of two files, one of which `ente-verify --adopt` found in a folder elsewhere; `ente-pull` fetched the other alone.
+fn half_adopted() -> (Museum, Machine, PathBuf) {
     let mut library = Library::empty(7, EMAIL, PASSWORD);
     let live = library.live_mut();
     let album = live.create_album("Album");
@@ -271,6 +272,31 @@ fn what_was_to_be_copied_from_elsewhere_and_is_gone_is_fetched_by_the_next_run()
     );
     let _ = machine.run(&pull).expect(0);
     assert_eq!(museum.fetched_objects().len(), 1, "the other is here");
+    (museum, machine, elsewhere)
+}
+
+#[test]
+fn what_was_to_be_copied_from_a_disk_that_is_away_is_copied_once_it_is_back() {
+    let (museum, machine, elsewhere) = half_adopted();
+    let away = elsewhere.with_extension("away");
+    fs::rename(&elsewhere, &away).unwrap();
+    let told = machine.run(&["ente-decrypt", machine.dir()]).expect(3);
+    assert!(
+        told.stdout.contains(r#""class":"missing""#),
+        "{}",
+        told.stdout
+    );
+    fs::rename(&away, &elsewhere).unwrap();
+    expect_all(&export(&machine), 0);
+    for path in ["Album/old.jpg", "Album/new.jpg"] {
+        assert!(machine.export.join(path).is_file(), "{path}");
+    }
+    assert_eq!(museum.fetched_objects().len(), 1);
+}
+
+#[test]
+fn what_was_to_be_copied_from_elsewhere_and_is_gone_is_fetched_by_the_next_run() {
+    let (_museum, machine, elsewhere) = half_adopted();
     fs::remove_dir_all(elsewhere).unwrap();
     let _ = machine.run(&["ente-decrypt", machine.dir()]);
     for _ in 0..2 {

@@ -1,6 +1,7 @@
 //! Work under way: what is queued, what workers have, and the batch of what they made.
 
 use std::collections::{HashSet, VecDeque};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -248,7 +249,14 @@ impl Run<'_> {
                     return Ok(None);
                 }
                 Source::Nowhere => match self.adoptable.elsewhere(content) {
-                    None => return Ok(None),
+                    None => {
+                        if let Some(path) = self.adoptable.gone(content)
+                            && self.pool.told.insert(content)
+                        {
+                            self.tree.problems.push(adopted_gone(first, version, path));
+                        }
+                        return Ok(None);
+                    }
                     Some(adopted) => {
                         let part = |it: &&Adopted| (it.path.clone(), part_of(it));
                         let parts = adopted.iter().map(part).collect();
@@ -385,6 +393,22 @@ impl Run<'_> {
         }
         self.tell_problems()?;
         finished.into_iter().try_for_each(|id| self.group_done(id))
+    }
+}
+
+/// What was adopted is not where it was: `ente-pull` fetches it in its next run, unless it sees it then.
+fn adopted_gone(key: PlacementKey, version: Version, path: &Path) -> Problem {
+    Problem {
+        class: "missing".into(),
+        file: Some(key.1),
+        collection: Some(key.0),
+        version: Some(version),
+        cause: format!(
+            "`ente-verify --adopt` found its content at {}, and it is not there",
+            path.display()
+        ),
+        hint: "connect the disk, or run the same commands again: `ente-pull` fetches what it does not find".into(),
+        ..problem()
     }
 }
 

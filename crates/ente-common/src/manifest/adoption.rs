@@ -23,6 +23,8 @@ const MOST_PARTS: usize = 2;
 pub struct Adoptable {
     /// For each part, the files that may be it.
     contents: BTreeMap<ContentKey, Vec<Vec<Adopted>>>,
+    /// Contents of which files were adopted that are not there, as far as nothing else stands for them, and one such file.
+    gone: BTreeMap<ContentKey, PathBuf>,
 }
 
 impl State {
@@ -45,12 +47,17 @@ impl State {
             true => self.recorded_paths(),
             false => HashSet::new(),
         };
-        let is_usable = |it: &&&Adopted| !is_ours.contains(&it.path) && is_there(it);
-        for adopted in matched.iter().filter(is_usable) {
+        for adopted in matched.iter().filter(|it| !is_ours.contains(&it.path)) {
+            let is_there = is_there(adopted);
             for of in adopted.of.iter().filter(is_wanted) {
+                let content = (of.id, of.version);
+                if !is_there {
+                    adoptable.gone.insert(content, adopted.path.clone());
+                    continue;
+                }
                 let parts = adoptable
                     .contents
-                    .entry((of.id, of.version))
+                    .entry(content)
                     .or_insert_with(|| vec![Vec::new(); of.parts.min(MOST_PARTS)]);
                 if let Some(part) = parts.get_mut(of.part) {
                     part.push(Adopted::clone(adopted));
@@ -60,6 +67,10 @@ impl State {
         adoptable
             .contents
             .retain(|_, parts| !parts.is_empty() && parts.iter().all(|part| !part.is_empty()));
+        let held = &adoptable.contents;
+        adoptable
+            .gone
+            .retain(|content, _| !held.contains_key(content));
         adoptable
     }
 
@@ -98,6 +109,11 @@ impl Adoptable {
     /// Nothing was adopted.
     pub fn is_empty(&self) -> bool {
         self.contents.is_empty()
+    }
+
+    /// A file that was adopted for this content and is not there, if nothing else stands for it.
+    pub fn gone(&self, content: ContentKey) -> Option<&Path> {
+        self.gone.get(&content).map(PathBuf::as_path)
     }
 
     /// The contents that can be had without a download.
