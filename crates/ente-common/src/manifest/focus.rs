@@ -169,8 +169,37 @@ impl Focus {
     }
 }
 
-/// What a line is about, if its kind is one of which there are as many as files, and it begins as we write them.
+/// What a line is about, if its kind is one of which there are as many as files.
 pub(super) fn row_of(journal: &str, line: &[u8]) -> Option<Row> {
+    row_at_sight(journal, line).or_else(|| parse_row(journal, line))
+}
+
+/// As [`row_of`], for lines in other hands' spelling: what is out of focus must not depend on it.
+fn parse_row(journal: &str, line: &[u8]) -> Option<Row> {
+    #[derive(Deserialize)]
+    struct Names {
+        id: Option<i64>,
+        collection: Option<i64>,
+        file: Option<i64>,
+    }
+    let kind = kind_of(line).ok()?;
+    let names = || serde_json::from_slice::<Names>(line).ok();
+    let (collection, file) = match (journal, &*kind) {
+        ("pull", "file") => names().map(|names| (names.collection, names.id))?,
+        ("decrypt", "placement") | ("meta", "sidecar") => {
+            names().map(|names| (names.collection, names.file))?
+        }
+        ("pull" | "decrypt", "object") => (None, names()?.id),
+        _ => return None,
+    };
+    Some(Row {
+        collection,
+        file: file?,
+    })
+}
+
+/// As [`row_of`], where the line begins as we write them.
+pub(super) fn row_at_sight(journal: &str, line: &[u8]) -> Option<Row> {
     let (placed, id): (_, &[u8]) = match journal {
         "pull" => (
             line.strip_prefix(b"{\"fact\":\"file\",\"collection\":"),
@@ -276,11 +305,40 @@ mod tests {
             row_of("pull", &line(&PullFact::Listing(Listing::default()))),
             None
         );
-        assert_eq!(
-            row_of("pull", br#"{"fact": "file","collection":1,"id":2}"#),
-            None,
-            "to be parsed"
-        );
+    }
+
+    #[test]
+    fn rows_are_told_in_any_spelling() {
+        let row = |collection| {
+            let file = 7;
+            Some(Row { collection, file })
+        };
+        for (journal, text, expected) in [
+            (
+                "pull",
+                r#"{"fact": "file","id": 7,"collection": 5}"#,
+                row(Some(5)),
+            ),
+            (
+                "decrypt",
+                r#"{"fact":"placement", "file":7,"collection":5}"#,
+                row(Some(5)),
+            ),
+            (
+                "meta",
+                r#"{ "fact":"sidecar","part":0,"file":7,"collection":5}"#,
+                row(Some(5)),
+            ),
+            (
+                "decrypt",
+                r#"{"fact":"object","version":"x","id":7}"#,
+                row(None),
+            ),
+            ("pull", r#"{"fact":"failed","id":7}"#, None),
+            ("pull", r#"{"fact":"file","collection":5}"#, None),
+        ] {
+            assert_eq!(row_of(journal, text.as_bytes()), expected, "{text}");
+        }
     }
 
     /// An album with two files of which one changed since a rest.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny};
 
 use super::facts::{DecryptFact, Dropped, Object};
-use super::focus::row_of;
+use super::focus::row_at_sight;
 use super::follow::Follow;
 use super::hash::Digest;
 use super::journal::{Facts as _, kind_of, parse_fact};
@@ -103,7 +103,7 @@ fn look(line: &[u8]) -> Result<Option<Seen>, serde_json::Error> {
 
 /// What a line tells that is as we write it: there are three for each file, and parsing them takes several times as long.
 fn at_sight(line: &[u8]) -> Option<Option<Seen>> {
-    let row = row_of(DecryptFact::FILE, line)?;
+    let row = row_at_sight(DecryptFact::FILE, line)?;
     let body = sum::body(line);
     let is_placement = row.collection.is_some();
     // What is searched for is nowhere within a text, where quotes are escaped.
