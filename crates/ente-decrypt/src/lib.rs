@@ -98,7 +98,7 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
 
-    /// Take over the lock that a run on another machine left behind
+    /// Take over the lock that a run on another machine, or in another container, left behind
     #[arg(long)]
     break_lock: bool,
 

@@ -149,7 +149,7 @@ pub struct Args {
 
     #[command(flatten)]
     keystore: KeystoreArgs,
-    /// Take over the lock that a run on another machine left behind
+    /// Take over the lock that a run on another machine, or in another container, left behind
     #[arg(long)]
     break_lock: bool,
     #[command(flatten)]

@@ -136,7 +136,7 @@ pub struct Args {
     /// Files to read at once; 1 reads one after the other, which suits rotational disks [default: one per core]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Take over the lock that a run on another machine left behind
+    /// Take over the lock that a run on another machine, or in another container, left behind
     #[arg(long)]
     break_lock: bool,
     #[command(flatten)]

@@ -1,8 +1,8 @@
 //! One writer per tool and export.
 //!
 //! `.ente/TOOL.lock` holds who writes: process, host, start of the process, run. No byte-range locks, which network file systems get wrong. It
-//! appears whole, by a rename that replaces nothing. A lock whose process is dead is taken over if it was made on this host; one of another host
-//! only when asked.
+//! appears whole, by a rename that replaces nothing. A lock whose process is dead is taken over if it was made on this host; one of another host,
+//! or of another container on this one, only when asked.
 
 use std::fs;
 use std::io;
@@ -27,6 +27,9 @@ pub struct Holder {
     /// Which start of the host it was, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
+    /// Among which processes of the host `pid` counts, where known (Linux): containers have their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_namespace: Option<String>,
     /// Run ID: stages of one pipe share it.
     pub run: String,
     /// When the lock was taken, in microseconds.
@@ -58,7 +61,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of `tool`. An earlier stage of the same run is waited for; `break_foreign` takes a lock of another host.
+    /// Takes the lock of `tool`. An earlier stage of the same run is waited for; `break_foreign` takes a lock of another host or container.
     ///
     /// # Errors
     /// [`LockError::Held`] if another run holds it.
@@ -75,6 +78,7 @@ impl Lock {
             host: host(),
             started: stat(std::process::id()).map(|it| it.started),
             boot: boot(),
+            pid_namespace: pid_namespace(),
             run: run.to_owned(),
             since: now_us,
         };
@@ -176,6 +180,7 @@ impl Holder {
             host: host(),
             started: None,
             boot: None,
+            pid_namespace: None,
             run: String::new(),
             since: 0,
         }
@@ -208,18 +213,18 @@ impl Holder {
             .inspect_err(|_| drop(fs::remove_file(&new)))
     }
 
-    /// It holds the lock on another host, where nobody here can tell whether it lives.
+    /// It holds the lock on another host or in another container, where nobody here can tell whether it lives.
     pub fn is_foreign(&self) -> bool {
-        self.host != host()
+        self.host != host() || differ(self.pid_namespace.as_ref(), pid_namespace().as_ref())
     }
 
     /// The process is known to be no more: it was of this host, and is not running or is another one by now.
     fn is_dead(&self) -> bool {
+        if self.host == host() && differ(self.boot.as_ref(), boot().as_ref()) {
+            return true;
+        }
         if self.is_foreign() {
             return false;
-        }
-        if matches!((&self.boot, boot()), (Some(then), Some(now)) if *then != now) {
-            return true;
         }
         #[cfg(unix)]
         {
@@ -255,6 +260,17 @@ fn host() -> String {
 fn boot() -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(boot.trim().to_owned())
+}
+
+/// The namespace in which this process has its ID (Linux); elsewhere unknown.
+fn pid_namespace() -> Option<String> {
+    let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
+    Some(namespace.to_string_lossy().into_owned())
+}
+
+/// Both are known, and not the same.
+fn differ(then: Option<&String>, now: Option<&String>) -> bool {
+    matches!((then, now), (Some(then), Some(now)) if then != now)
 }
 
 /// What the system tells of a process.
@@ -319,6 +335,7 @@ mod tests {
             host: host(),
             started: Some(1),
             boot: boot(),
+            pid_namespace: pid_namespace(),
             run: "old".into(),
             since: 0,
         };
@@ -363,6 +380,33 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
+    fn whether_a_holder_in_another_container_lives_cannot_be_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pull.lock");
+        // Its number is that of nobody here, or of another process.
+        let holder = Holder {
+            tool: "ente-pull".into(),
+            pid: std::process::id(),
+            started: Some(1),
+            boot: boot(),
+            pid_namespace: Some("pid:[1]".into()),
+            ..Holder::nobody()
+        };
+        let take = |holder: &Holder, break_foreign| {
+            fs::write(&path, serde_json::to_vec(holder).unwrap()).unwrap();
+            Lock::take(dir.path(), "ente-pull", "run", 0, break_foreign)
+        };
+        assert!(matches!(take(&holder, false), Err(LockError::Held(_))));
+        assert!(take(&holder, true).is_ok());
+        let before = Holder {
+            boot: Some("another".into()),
+            ..holder
+        };
+        assert!(take(&before, false).is_ok(), "nobody outlives the host");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
     fn of_many_that_find_a_dead_holder_one_takes_over_at_a_time() {
         use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -374,6 +418,7 @@ mod tests {
             host: host(),
             started: Some(1),
             boot: boot(),
+            pid_namespace: pid_namespace(),
             run: "old".into(),
             since: 0,
         };

@@ -257,7 +257,7 @@ impl Export {
     /// Refuses to go on while another run of one of `tools` writes: for a tool that needs what they own to stand still.
     ///
     /// # Errors
-    /// With [`Exit::Locked`] when one does; `pass_foreign` takes no heed of locks of another host.
+    /// With [`Exit::Locked`] when one does; `pass_foreign` takes no heed of locks of another host or container.
     pub fn check_idle(&self, tools: &[&str], run: &str, pass_foreign: bool) -> Result<(), Failure> {
         for tool in tools {
             if let Some(holder) = Lock::holder(&self.state_dir(), tool)
@@ -279,7 +279,7 @@ impl Export {
             "`{}` (process {} on `{}`) holds the lock",
             holder.tool, holder.pid, holder.host
         ))
-        .hint("wait for it to end; the lock of a dead process of this host frees itself, that of another host goes with `--break-lock`")
+        .hint("wait for it to end; the lock of a dead process of this host frees itself, that of another host or container goes with `--break-lock`")
     }
 }
 
