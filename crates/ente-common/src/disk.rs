@@ -43,7 +43,8 @@ pub fn read_at_most(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<u
 pub fn write_whole(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
     let temporary = beside(path);
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    // Whoever makes a file or a link of this name meanwhile does not get what is written.
+    options.write(true).create_new(true);
     #[cfg(unix)]
     if private {
         use std::os::unix::fs::OpenOptionsExt as _;

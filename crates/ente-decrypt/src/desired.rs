@@ -14,6 +14,8 @@ use ente_common::naming::{self, Kind};
 pub struct Titles {
     /// Of albums.
     pub folders: BTreeMap<i64, String>,
+    /// Albums of which some edits could not be read: to be read again in the next run.
+    pub doubtful: BTreeSet<i64>,
     /// Of files in albums.
     pub files: BTreeMap<PlacementKey, FileTitle>,
     /// Files that cannot be read now: what was exported of them stays as it is.
@@ -129,7 +131,7 @@ impl Desired {
     /// Names everything in the listing.
     pub fn new(state: &State, titles: &Titles, name_bytes: usize) -> Self {
         let mut desired = Self {
-            folders: folders(state, &titles.folders, name_bytes),
+            folders: folders(state, titles, name_bytes),
             names: names(state, &titles.files, name_bytes),
             unreadable: titles.unreadable.clone(),
         };
@@ -173,22 +175,22 @@ pub fn kind(live: bool) -> Kind {
     if live { Kind::LivePhoto } else { Kind::File }
 }
 
-fn folders(
-    state: &State,
-    titles: &BTreeMap<i64, String>,
-    name_bytes: usize,
-) -> BTreeMap<i64, Folder> {
+fn folders(state: &State, titles: &Titles, name_bytes: usize) -> BTreeMap<i64, Folder> {
     let given = &state.decrypt.folders;
     let live = &state.pull.collections;
     let mut folders = BTreeMap::new();
     let mut retitled = BTreeMap::new();
-    for (&id, title) in titles {
+    for (&id, title) in &titles.folders {
         let Some(collection) = live.get(&id) else {
             continue;
         };
         let folder = Folder {
             collection: id,
-            digest: collection.digest,
+            digest: if titles.doubtful.contains(&id) {
+                Digest::default()
+            } else {
+                collection.digest
+            },
             title: Digest::of(title.as_bytes()),
             ..Folder::default()
         };
@@ -301,6 +303,24 @@ mod tests {
         folders
             .map(|folder| (folder.collection, folder.name.as_str()))
             .collect()
+    }
+
+    #[test]
+    fn an_album_whose_edits_cannot_be_read_is_read_again_in_the_next_run() {
+        let mut state = state(&[], &[Album::new(1, "Trip", "", &[])]);
+        state.pull.collections.get_mut(&1).unwrap().digest = Digest::of(b"entry");
+        let titles = Titles {
+            folders: BTreeMap::from([(1, "Trip".to_owned())]),
+            doubtful: BTreeSet::from([1]),
+            ..Titles::default()
+        };
+        let desired = Desired::new(&state, &titles, 250);
+        state.decrypt.folders.clone_from(&desired.folders);
+        assert_eq!(Stale::of(&state).collections, [1]);
+        assert!(
+            Desired::new(&state, &titles, 250).is_empty(),
+            "and no fact is written again"
+        );
     }
 
     #[test]

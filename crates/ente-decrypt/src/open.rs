@@ -134,6 +134,7 @@ impl Library {
                     let title = opened.collection.folder_title().to_owned();
                     titles.folders.insert(*id, title);
                     if let Some(unreadable) = &opened.unreadable {
+                        titles.doubtful.insert(*id);
                         problems.push(undecryptable(*id, None, chain(unreadable).into()));
                     }
                 }
