@@ -311,9 +311,9 @@ impl Tree {
         }
     }
 
-    /// The content lies in the tree, or aside: its object is done with.
+    /// The content lies in the tree, or aside for good: its object is done with.
     pub fn is_safe(&self, content: ContentKey, siblings: &[i64]) -> bool {
-        self.state.decrypt.asides.contains_key(&content)
+        self.state.is_refused(content)
             || matches!(source(&self.state, content, siblings), Source::Placement(_))
     }
 

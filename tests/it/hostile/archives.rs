@@ -175,3 +175,24 @@ fn archives_that_lie_are_told_of_and_write_nothing_else() {
     let total: usize = files.values().map(|entry| entry.bytes.len()).sum();
     assert!(total < 1 << 20, "{total} bytes of a bomb are in the tree");
 }
+
+#[test]
+fn half_a_live_photo_whose_archive_lies_aside_comes_back_when_it_is_lost() {
+    use ente_tests::harness::expect_all;
+    use zips::{archive as zip, entry};
+    let scene = Scene::new();
+    scene.upload(
+        "half.heic",
+        archive(zip(&[entry("video.mov", b"moving")], 1)),
+    );
+    scene.pipeline();
+    let half = scene.machine.export.join("Shared/half.mov");
+    std::fs::remove_file(&half).unwrap();
+    let dir = scene.machine.dir();
+    let _ = scene.machine.run(&["ente-verify", dir]).expect(4);
+    let outcomes = scene
+        .machine
+        .pipe(&[&["ente-pull", dir], &["ente-decrypt", "-"]]);
+    expect_all(&outcomes[..1], 0);
+    assert!(half.is_file());
+}

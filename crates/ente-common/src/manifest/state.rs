@@ -512,12 +512,18 @@ impl State {
         })
     }
 
+    /// Its plaintext was put aside, and stays there: a verdict says that it is not to be exported. What lies aside without one is what else came
+    /// with content that was.
+    pub fn is_refused(&self, content: ContentKey) -> bool {
+        self.decrypt.asides.contains_key(&content) && self.decrypt.verdicts.contains_key(&content)
+    }
+
     /// A trash entry that is still there, as far as the facts tell.
     pub fn in_trash<'a>(&'a self, trash: &'a Trash) -> bool {
         !self.verify.pruned.contains(&trash.path)
     }
 
-    /// All content whose plaintext is at hand: in the tree, in the trash or aside.
+    /// All content whose plaintext is at hand: in the tree, in the trash, or aside for good.
     pub fn plaintexts(&self) -> HashSet<ContentKey> {
         let mut held: HashSet<ContentKey> = self
             .decrypt
@@ -526,7 +532,8 @@ impl State {
             .filter(|(key, _)| self.is_whole(**key))
             .filter_map(|(key, placement)| placement.version.map(|version| (key.1, version)))
             .collect();
-        held.extend(self.decrypt.asides.keys());
+        let asides = self.decrypt.asides.keys();
+        held.extend(asides.filter(|content| self.is_refused(**content)));
         held.extend(self.trashed().into_keys());
         held
     }
