@@ -158,6 +158,8 @@ pub fn move_new(from: &Path, to: &Path) -> io::Result<()> {
             }
             let copied = copy_beside(from, to)?;
             rename_new(&copied, to).inspect_err(|_| drop(fs::remove_file(&copied)))?;
+            // The two file systems may reach the disk in any order.
+            sync_parent(to)?;
             fs::remove_file(from)
         }
         result => result,
@@ -173,11 +175,15 @@ pub fn move_over(from: &Path, to: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
             let copied = copy_beside(from, to)?;
             fs::rename(&copied, to).inspect_err(|_| drop(fs::remove_file(&copied)))?;
+            sync_parent(to)?;
             fs::remove_file(from)
         }
         result => result,
     }
 }
+
+/// How the names of files begin that are copied to another file system, for that moment: as no photo and no file of the user's is called.
+pub const COPIED_PREFIX: &str = ".ente-tmp-";
 
 /// Copies a file, whole, dated and synced, into the folder of `to`, under a name that the next try takes again.
 fn copy_beside(from: &Path, to: &Path) -> io::Result<PathBuf> {
@@ -188,7 +194,7 @@ fn copy_beside(from: &Path, to: &Path) -> io::Result<PathBuf> {
     let names = [from, to].map(|path| path.file_name().unwrap_or_default());
     // One of the two is a name in `partial/`, which is short; the other may be as long as names can be.
     let short = names.into_iter().min_by_key(|name| name.len());
-    let mut name = std::ffi::OsString::from("tmp-");
+    let mut name = std::ffi::OsString::from(COPIED_PREFIX);
     name.push(short.unwrap_or_default());
     let copied = to.with_file_name(name);
     let copy = || {
@@ -333,6 +339,9 @@ mod tests {
             fs::write(&from, text).unwrap();
             File::open(&from).unwrap().set_modified(time).unwrap();
         };
+        // What may well be a photo's name is not taken for a copy under way.
+        let photo = other.path().join("tmp-new-1-2-0");
+        fs::write(&photo, "a photo").unwrap();
         write("one");
         move_new(&from, &to).unwrap();
         write("two");
@@ -348,7 +357,7 @@ mod tests {
         {
             let (theirs, link) = (
                 dir.path().join("theirs"),
-                other.path().join("tmp-new-1-2-0"),
+                other.path().join(".ente-tmp-new-1-2-0"),
             );
             fs::write(&theirs, "theirs").unwrap();
             std::os::unix::fs::symlink(&theirs, &link).unwrap();
@@ -359,7 +368,8 @@ mod tests {
             // Where no copy was needed, it is still there.
             let _ = fs::remove_file(link);
         }
-        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(photo).unwrap(), "a photo");
+        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 2);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         move_new(&to, &from).unwrap();
         assert_eq!(fs::read_to_string(&from).unwrap(), "two");

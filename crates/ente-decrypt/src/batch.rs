@@ -334,7 +334,9 @@ impl Tree {
             .flatten()
             .flatten();
         for entry in entries {
-            if entry.file_name().as_encoded_bytes().starts_with(b"tmp-") {
+            let name = entry.file_name();
+            let name = name.as_encoded_bytes();
+            if name.starts_with(b"tmp-") || name.starts_with(disk::COPIED_PREFIX.as_bytes()) {
                 // What stays is removed by the next start.
                 let _ = fs::remove_file(entry.path());
             }

@@ -43,6 +43,9 @@ impl Left {
     fn parse(path: PathBuf) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
         let (kind, rest) = name.split_once('-')?;
+        if name.starts_with(disk::COPIED_PREFIX) {
+            return Some(Self::Half(path));
+        }
         let part = || {
             let mut fields = rest.split('-');
             let part = PartOf {
@@ -350,6 +353,10 @@ mod tests {
             ),
             (
                 "p/old-13-101-1-7f94edcecfcc66ad",
+            (
+                "p/.ente-tmp-x.jpg",
+                Some(Left::Half(path("p/.ente-tmp-x.jpg"))),
+            ),
                 Some(Left::Old(path("p/old-13-101-1-7f94edcecfcc66ad"), part)),
             ),
             ("p/old-13-101-1-7f94edcecfcc66ad-x", None),
