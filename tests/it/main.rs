@@ -15,6 +15,7 @@ mod mirror;
 mod problems;
 mod pull;
 mod rest;
+mod returns;
 mod secrets;
 mod shell;
 mod tls;

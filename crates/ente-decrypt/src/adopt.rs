@@ -170,6 +170,8 @@ impl Run<'_> {
         (self.rest.adoptions, self.forged) = adoptions
             .into_iter()
             .partition(|adoption| is_owners(library, state, adoption));
+        let adopted: Vec<_> = self.rest.adoptions.iter().map(|it| it.to).collect();
+        self.rest.make_room(state, adopted);
         // What is at hand in another way needs no verdict.
         let siblings = &self.siblings;
         self.forged.retain(|Adoption { to, .. }| {
@@ -235,9 +237,13 @@ impl Tree {
         {
             return None;
         }
-        let at = |adopted: &Adopted| self.export.dir().join(&adopted.path);
-        let mut parts: Vec<(Part, PathBuf)> =
-            files.iter().map(|it| (part_of(it), at(it))).collect();
+        let mut parts: Vec<(Part, PathBuf)> = Vec::new();
+        for adopted in &files {
+            let at = self.export.dir().join(&adopted.path);
+            let mtime = disk::mtime_us(&fs::symlink_metadata(&at).ok()?);
+            let part = part_of(adopted);
+            parts.push((Part { mtime, ..part }, at));
+        }
         let names = parts.iter().map(|(part, _)| part.name.as_str());
         let names = part_names(&name.name, name.live, names.collect::<Vec<_>>().into_iter())?;
         let home = self.export.dir().join(&folder);

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use crate::batch::{Batch, parked_name};
 use crate::desired::{Desired, FileTitle, Stale, Titles};
-use crate::moves::Arrival;
+use crate::moves::{Arrival, Why};
 use crate::plan::{Siblings, Source, lacks, source, structure};
 use crate::testing::{tree, version};
 use crate::tree::{Did, Tree};
@@ -115,7 +115,7 @@ impl World {
         let mut batch = Batch::default();
         let old = self.tree.placement(key);
         let looks = self.tree.looks(&old, None).unwrap();
-        assert!(self.tree.let_go(&mut batch, &old, &looks, "replaced"));
+        assert!(self.tree.let_go(&mut batch, &old, &looks, Why::Replaced));
         let wanted = version(shot.version);
         let extensions: &[&str] = if shot.live { &[".heic", ".mov"] } else { &[""] };
         let mut parts = Vec::new();

@@ -18,8 +18,47 @@ use crate::plan::part_names;
 use crate::settings::OnRemove;
 use crate::tree::{Album, Did, Tree, problem};
 
-/// The reason of a part to leave for the same content, shared in another way: nothing of it is kept.
-pub(crate) const RELINKED: &str = "relinked";
+/// Why files leave the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The account has them there no longer.
+    Removed,
+    /// Content takes their place with the same batch.
+    Replaced,
+    /// The same content takes their place with the same batch, shared in another way: nothing of them is kept.
+    Relinked,
+    /// They are in the way, or half of what was written; nothing is at hand to take their place.
+    Displaced,
+    /// They no longer hold what was written; nothing is at hand to take their place.
+    Rotten,
+}
+
+impl Why {
+    /// As facts of the trash spell it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Removed => "removed",
+            Self::Replaced | Self::Relinked | Self::Displaced => "replaced",
+            Self::Rotten => DAMAGED,
+        }
+    }
+}
+
+/// How facts of the trash spell that a part did not hold what was written.
+pub(crate) const DAMAGED: &str = "damaged";
+
+/// A part on its way out of the tree, parked.
+#[derive(Debug)]
+pub struct Leaving {
+    /// Index of the part.
+    pub index: usize,
+    /// Where it is parked.
+    pub parked: PathBuf,
+    /// Where its sidecar is, if that goes along.
+    pub sidecar: Option<PathBuf>,
+    /// It was found damaged.
+    pub is_damaged: bool,
+}
 
 /// Files that become those of a placement.
 #[derive(Debug)]
@@ -84,19 +123,18 @@ impl Tree {
         fact.map_or(Ok(false), |fact| is_unchanged(path, fact.blake3))
     }
 
-    /// Sends a part out of the tree: to the trash, or away for good where that is wanted. Its sidecar goes along unless it stays for a
-    /// successor of the part, or was edited and is the user's.
+    /// Parks a part on its way out of the tree. Its sidecar goes along unless it stays for a successor of the part, or was edited and is the
+    /// user's.
     ///
     /// # Errors
     /// When the file cannot be parked; it is then where it was.
-    pub fn part_out(
-        &mut self,
+    pub fn park_part(
+        &self,
         batch: &mut Batch,
         placement: &Placement,
         index: usize,
-        reason: &str,
         takes_sidecar: bool,
-    ) -> io::Result<()> {
+    ) -> io::Result<Leaving> {
         let key = (placement.collection, placement.file);
         let folder = self.folder(key.0);
         let part = &placement.parts[index];
@@ -114,28 +152,54 @@ impl Tree {
         };
         // The part stays where its sidecar does.
         let sidecar = sidecar.inspect_err(|_| drop(disk::move_new(&parked, &from)))?;
-        Self::thins(batch, &folder);
-        self.discard(batch, placement, index, reason, parked, sidecar);
-        Ok(())
+        let finding = self.state.broken((key.0, key.1), index);
+        Ok(Leaving {
+            index,
+            parked,
+            sidecar,
+            is_damaged: finding.is_some_and(|finding| finding.class == DAMAGED),
+        })
     }
 
-    /// Sends a parked part, and its sidecar, out of the tree: to the trash, or away for good where that is wanted.
+    /// Puts a part, and its sidecar, back from where they were parked. One that cannot go back waits for the next start.
+    pub fn unpark_part(&self, placement: &Placement, leaving: Leaving) {
+        let folder = self.folder(placement.collection);
+        let name = &placement.parts[leaving.index].name;
+        let _ = disk::move_new(&leaving.parked, &self.path(&folder, name));
+        let sidecar = self.sidecar(&folder, &format!("{name}.json"));
+        if let Some((parked, place)) = leaving.sidecar.zip(sidecar) {
+            let _ = disk::move_new(&parked, &place);
+        }
+    }
+
+    /// Sends a parked part, and its sidecar, out of the tree: to the trash, or away for good where that is wanted and the account does not have
+    /// the very content.
     pub fn discard(
         &mut self,
         batch: &mut Batch,
         placement: &Placement,
-        index: usize,
-        reason: &str,
-        parked: PathBuf,
-        sidecar: Option<PathBuf>,
+        why: Why,
+        leaving: Leaving,
     ) {
-        if reason == RELINKED {
+        let Leaving {
+            index,
+            parked,
+            sidecar,
+            is_damaged,
+        } = leaving;
+        if why == Why::Relinked {
             batch.drop_parked(parked);
             return;
         }
-        if self.settings.on_remove == OnRemove::Delete {
+        let key = (placement.collection, placement.file);
+        let listed = self.state.pull.files.get(&key).map(|file| file.version);
+        let may_go = match why {
+            Why::Displaced | Why::Rotten => listed != Some(placement.version),
+            _ => true,
+        };
+        if may_go && self.settings.on_remove == OnRemove::Delete {
             batch.drop_parked(parked);
-            let of_part = (placement.collection, placement.file, index);
+            let of_part = (key.0, key.1, index);
             match sidecar {
                 Some(parked) if self.is_sidecar_unchanged(of_part, &parked).unwrap_or(false) => {
                     batch.drop_parked(parked);
@@ -148,6 +212,7 @@ impl Tree {
             }
             return;
         }
+        let reason = if is_damaged { DAMAGED } else { why.as_str() };
         self.to_trash(batch, placement, index, reason, parked, sidecar);
     }
 

@@ -15,7 +15,7 @@ use crate::batch::{Batch, parked_name};
 use crate::content::{ARCHIVE, Done, Made, Refusal};
 use crate::desired::Desired;
 use crate::moves::Arrival;
-use crate::moves::RELINKED;
+use crate::moves::Why;
 use crate::plan::{Source, source};
 use crate::tree::{Did, Look, Tree, problem};
 
@@ -132,9 +132,13 @@ impl Tree {
         // What has the same content already is only shared in another way.
         let is_same = old.version == Some(done.version) && self.state.is_whole(key);
         if !old.parts.is_empty() {
-            let reason = if is_same { RELINKED } else { "replaced" };
+            let why = if is_same {
+                Why::Relinked
+            } else {
+                Why::Replaced
+            };
             let is_free = match self.seen(&old, None) {
-                Some(looks) => self.let_go(batch, &old, &looks, reason),
+                Some(looks) => self.let_go(batch, &old, &looks, why),
                 None => false,
             };
             if !is_free {

@@ -74,6 +74,10 @@ pub struct Structure {
     pub restores: Vec<Restore>,
     /// What lies in the tree already.
     pub adoptions: Vec<Adoption>,
+    /// Placements whose content is at hand, once what is there of the very same version has left: to be planned then.
+    pub deferred: Vec<PlacementKey>,
+    /// It is all that there is to do, and not that about some files alone.
+    pub is_whole: bool,
 }
 
 impl Structure {
@@ -83,6 +87,39 @@ impl Structure {
             && self.steps.is_empty()
             && self.restores.is_empty()
             && self.adoptions.is_empty()
+    }
+
+    /// What is in the place of content that comes leaves first, whatever else was planned for it.
+    pub fn make_room(&mut self, state: &State, served: impl IntoIterator<Item = PlacementKey>) {
+        for key in served {
+            let placement = state.decrypt.placements.get(&key);
+            if placement.is_some_and(|placement| !placement.parts.is_empty()) {
+                self.steps.retain(|step| step.key != key);
+                self.steps.push(Step {
+                    key,
+                    fate: Fate::Displace,
+                    mtime: None,
+                });
+            }
+        }
+        self.steps.sort_by_key(|step| step.key);
+    }
+
+    /// Lets content come later where a damaged file of the same version is to leave first: both would be parked under one name.
+    pub fn defer(&mut self, state: &State) {
+        let is_there = |key: &PlacementKey| {
+            let placement = state.decrypt.placements.get(key);
+            placement.is_some_and(|placement| {
+                let listed = state.pull.files.get(key).map(|file| file.version);
+                !placement.parts.is_empty() && listed == Some(placement.version)
+            })
+        };
+        let restores = self.restores.iter().map(|it| it.to);
+        let adoptions = self.adoptions.iter().map(|it| it.to);
+        self.deferred = restores.chain(adoptions).filter(is_there).collect();
+        let deferred: HashSet<_> = self.deferred.iter().collect();
+        self.restores.retain(|it| !deferred.contains(&it.to));
+        self.adoptions.retain(|it| !deferred.contains(&it.to));
     }
 
     /// Takes out what concerns these placements, what stands in their way, and all folders.
@@ -137,6 +174,11 @@ impl Structure {
             .partition(|adoption| chosen.contains(&adoption.to));
         taken.adoptions = now;
         self.adoptions = later;
+        let (now, later) = std::mem::take(&mut self.deferred)
+            .into_iter()
+            .partition(|key| chosen.contains(key));
+        taken.deferred = now;
+        self.deferred = later;
         taken
     }
 }
@@ -268,32 +310,20 @@ pub fn structure(state: &State, desired: &Desired, settings: &Settings) -> Struc
         steps.push(Step { key, fate, mtime });
     }
     let restores = restores(state, desired, &served, trashed);
-    // What is in the place of content that comes leaves first, whatever else was planned for it.
     let served = served
         .into_iter()
         .chain(restores.iter().map(|restore| restore.to));
-    for key in served {
-        if state
-            .decrypt
-            .placements
-            .get(&key)
-            .is_some_and(|placement| !placement.parts.is_empty())
-        {
-            steps.retain(|step| step.key != key);
-            steps.push(Step {
-                key,
-                fate: Fate::Displace,
-                mtime: None,
-            });
-        }
-    }
-    steps.sort_by_key(|step| step.key);
-    Structure {
+    let served: Vec<PlacementKey> = served.collect();
+    let mut structure = Structure {
         folders,
         steps,
         restores,
         adoptions: Vec::new(),
-    }
+        deferred: Vec::new(),
+        is_whole: desired.unreadable.is_empty(),
+    };
+    structure.make_room(state, served);
+    structure
 }
 
 /// What a placement that goes on needs: another name, another time.
@@ -312,8 +342,10 @@ fn stay(
         .is_some_and(|names| !names.iter().eq(names_of(&placement.parts)));
     let mtime = match name {
         Some(name) => redate(name, placement, settings),
-        None if settings.redates => settings.mtime.pick(placement.taken, placement.modified),
-        None => None,
+        None => settings
+            .mtime
+            .pick(placement.taken, placement.modified)
+            .filter(|us| is_dated_anew(placement, settings, *us)),
     };
     let fate = if renamed { Fate::Rename } else { Fate::Stay };
     (renamed || mtime.is_some()).then_some(Step { key, fate, mtime })
@@ -322,7 +354,12 @@ fn stay(
 fn redate(name: &Name, placement: &Placement, settings: &Settings) -> Option<i64> {
     let new = settings.mtime.pick(name.taken, name.modified);
     let old = settings.mtime.pick(placement.taken, placement.modified);
-    new.filter(|_| settings.redates || new != old)
+    new.filter(|us| new != old || is_dated_anew(placement, settings, *us))
+}
+
+/// All files get another time than before, and these do not bear it yet.
+fn is_dated_anew(placement: &Placement, settings: &Settings, us: i64) -> bool {
+    settings.redates && placement.parts.iter().any(|part| part.mtime != us)
 }
 
 /// For placements that ended: the placement of the same file that takes their files over.

@@ -15,6 +15,7 @@ use ente_common::record::Problem;
 use crate::adopt::part_of;
 use crate::batch::Batch;
 use crate::content::{Done, Job, Refusal, Target, Work};
+use crate::moves::Why;
 use crate::open::undecryptable;
 use crate::place::sync_all;
 use crate::plan::{Source, lacks, source};
@@ -294,7 +295,9 @@ impl Run<'_> {
         let mut batch = Batch::default();
         let placement = self.tree.placement(key);
         let is_free = match self.tree.seen(&placement, None) {
-            Some(looks) => self.tree.let_go(&mut batch, &placement, &looks, "replaced"),
+            Some(looks) => self
+                .tree
+                .let_go(&mut batch, &placement, &looks, Why::Displaced),
             None => false,
         };
         self.tree.commit(batch)?;
@@ -354,7 +357,9 @@ impl Run<'_> {
                 Err(Refusal::SourceChanged(key)) => {
                     let placement = self.tree.placement(*key);
                     if let Some(looks) = self.tree.seen(&placement, None)
-                        && self.tree.let_go(&mut batch, &placement, &looks, "damaged")
+                        && self
+                            .tree
+                            .let_go(&mut batch, &placement, &looks, Why::Rotten)
                     {
                         is_finished = false;
                         self.tree.problems.push(rotten(&placement));

@@ -16,6 +16,7 @@ use ente_common::record::Problem;
 
 use crate::batch::Batch;
 use crate::content::blake3_of;
+use crate::moves::{DAMAGED, Leaving, Why};
 use crate::tree::{Look, Tree, problem};
 
 /// Something of ours that waits in `partial/`.
@@ -42,10 +43,10 @@ struct PartOf {
 impl Left {
     fn parse(path: PathBuf) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
-        let (kind, rest) = name.split_once('-')?;
         if name.starts_with(disk::COPIED_PREFIX) {
             return Some(Self::Half(path));
         }
+        let (kind, rest) = name.split_once('-')?;
         let part = || {
             let mut fields = rest.split('-');
             let part = PartOf {
@@ -131,7 +132,7 @@ impl Tree {
             // The facts must not claim what is the user's: without files the placement gets its content again, under a free name.
             let placement = self.placement(key);
             let looks = self.looked_at(&placement)?;
-            self.let_go(&mut batch, &placement, &looks, "replaced");
+            self.let_go(&mut batch, &placement, &looks, Why::Displaced);
         }
         self.commit(batch)?;
         for folder in self.state.decrypt.folders.values() {
@@ -223,7 +224,13 @@ impl Tree {
             parts,
             ..recorded
         };
-        self.discard(batch, &placement, part.index, "replaced", path, None);
+        let leaving = Leaving {
+            index: part.index,
+            parked: path,
+            sidecar: None,
+            is_damaged: false,
+        };
+        self.discard(batch, &placement, Why::Replaced, leaving);
         Ok(())
     }
 
@@ -233,7 +240,7 @@ impl Tree {
         let damaged = self.state.decrypt.trash.values().find(|trash| {
             let of = ((trash.collection, trash.file), trash.part, trash.version);
             let is_free = || fs::symlink_metadata(self.trash(&trash.path)).is_err();
-            of == key && trash.reason == "damaged" && is_free()
+            of == key && trash.reason == DAMAGED && is_free()
         });
         let Some(trash) = damaged else {
             return Ok(None);
@@ -346,6 +353,10 @@ mod tests {
         let path = PathBuf::from;
         let rows = [
             ("p/tmp-3", Some(Left::Half(path("p/tmp-3")))),
+            (
+                "p/.ente-tmp-x.jpg",
+                Some(Left::Half(path("p/.ente-tmp-x.jpg"))),
+            ),
             ("p/album-13", Some(Left::Album(path("p/album-13"), 13))),
             (
                 "p/new-13-101-1-7f94edcecfcc66ad",
@@ -353,10 +364,6 @@ mod tests {
             ),
             (
                 "p/old-13-101-1-7f94edcecfcc66ad",
-            (
-                "p/.ente-tmp-x.jpg",
-                Some(Left::Half(path("p/.ente-tmp-x.jpg"))),
-            ),
                 Some(Left::Old(path("p/old-13-101-1-7f94edcecfcc66ad"), part)),
             ),
             ("p/old-13-101-1-7f94edcecfcc66ad-x", None),

@@ -404,7 +404,10 @@ impl<'a> Run<'a> {
         self.rest = structure(&state, &self.desired, &settings);
         self.siblings = Siblings::new(&state);
         self.survey_adoptions(&state);
-        self.tree.reload(state, settings);
+        self.rest.defer(&state);
+        // A watch goes on for days.
+        self.tree
+            .reload(state, settings, date_of((self.io.clock)()));
         self.surveyed = true;
         Ok(())
     }
@@ -492,7 +495,13 @@ impl<'a> Run<'a> {
         }
         self.tree.restructure(&self.desired, &plan)?;
         self.desired.settle(&self.tree.state, &self.tree.evaded);
-        self.tell_problems()
+        self.tell_problems()?;
+        let has_left = |key: &PlacementKey| self.tree.placement(*key).parts.is_empty();
+        if self.tree.plans_anew || plan.deferred.iter().any(has_left) {
+            self.survey()?;
+            return self.restructure(chosen);
+        }
+        Ok(())
     }
 
     /// Takes in what the stage before stored since. Its next listing waits for the next round.

@@ -124,6 +124,19 @@ impl Settings {
         }
     }
 
+    /// Takes out the facts that are to be stored now: another time for all files only once `are_dated`, or the next run would not go on with it.
+    pub fn take_news(&mut self, are_dated: bool) -> Vec<DecryptFact> {
+        let is_later = |fact: &DecryptFact| {
+            self.redates
+                && !are_dated
+                && matches!(fact, DecryptFact::Setting(it) if it.name == "mtime")
+        };
+        let news = std::mem::take(&mut self.news).into_iter();
+        let (later, now) = news.partition(is_later);
+        self.news = later;
+        now
+    }
+
     /// Something was asked for that is not stored yet; the probed length of names alone is nothing to write for.
     pub fn changed(&self) -> bool {
         self.news.iter().any(

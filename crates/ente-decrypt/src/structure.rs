@@ -10,12 +10,13 @@ use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::manifest::facts::{DecryptFact, Folder, How, Part, Placement, Trash};
 use ente_common::manifest::{PartKey, PlacementKey};
+use ente_common::naming::{self, Kind};
 use ente_common::record::Problem;
 
 use crate::adopt::Adoption;
 use crate::batch::{Batch, parked_name};
 use crate::desired::{Desired, Name};
-use crate::moves::Arrival;
+use crate::moves::{Arrival, Why};
 use crate::plan::{Fate, FolderRename, Restore, Step, Structure};
 use crate::settings::OnRemove;
 use crate::tree::{Album, Did, Look, Tree, problem};
@@ -28,6 +29,9 @@ impl Tree {
     pub fn restructure(&mut self, desired: &Desired, plan: &Structure) -> Result<(), Failure> {
         let mut batch = Batch::default();
         let mut arrivals = Vec::new();
+        let met = self.problems.len();
+        let mut placements = self.state.decrypt.placements.values();
+        let is_whole = plan.is_whole || placements.all(|placement| placement.parts.is_empty());
         for step in &plan.steps {
             arrivals.extend(self.depart(&mut batch, desired, step));
         }
@@ -60,7 +64,10 @@ impl Tree {
             }
         }
         self.drop_folders(&mut batch);
-        for fact in std::mem::take(&mut self.settings.news) {
+        for fact in self
+            .settings
+            .take_news(is_whole && self.problems.len() == met)
+        {
             self.stage(&mut batch, fact);
         }
         if batch.is_empty() {
@@ -111,7 +118,7 @@ impl Tree {
                 arrival
             }
             Fate::Rename | Fate::Displace => {
-                self.let_go(batch, &placement, &looks, "replaced");
+                self.let_go(batch, &placement, &looks, Why::Displaced);
                 None
             }
             Fate::Move(_) | Fate::Remove => {
@@ -119,7 +126,7 @@ impl Tree {
                     OnRemove::Delete => Did::Deleted,
                     _ => Did::Trashed,
                 };
-                if self.let_go(batch, &placement, &looks, "removed") {
+                if self.let_go(batch, &placement, &looks, Why::Removed) {
                     self.did.insert(step.key, did);
                     self.stage_gone(batch, step.key);
                 }
@@ -213,27 +220,29 @@ impl Tree {
         batch: &mut Batch,
         placement: &Placement,
         looks: &[Look],
-        reason: &str,
+        why: Why,
     ) -> bool {
         let key = (placement.collection, placement.file);
         let folder = self.folder(key.0);
         if self.album(&folder) == Album::Foreign {
             return false;
         }
-        let removed = reason == "removed";
+        let mut leaving = Vec::new();
         for (index, look) in looks.iter().enumerate() {
             let part = &placement.parts[index];
             match look {
                 Look::Ours => {
-                    let is_damaged = self
-                        .state
-                        .broken(key, index)
-                        .is_some_and(|finding| finding.class == "damaged");
-                    let reason = if is_damaged { "damaged" } else { reason };
-                    if let Err(error) = self.part_out(batch, placement, index, reason, removed) {
-                        let path = format!("{folder}/{}", part.name);
-                        self.cannot_move(key, path.as_ref(), &error);
-                        return false;
+                    match self.park_part(batch, placement, index, why == Why::Removed) {
+                        Ok(parked) => leaving.push(parked),
+                        Err(error) => {
+                            let path = format!("{folder}/{}", part.name);
+                            self.cannot_move(key, path.as_ref(), &error);
+                            // A live photo goes whole or not at all.
+                            for parked in leaving {
+                                self.unpark_part(placement, parked);
+                            }
+                            return false;
+                        }
                     }
                 }
                 Look::Theirs => self.problems.push(Problem {
@@ -248,6 +257,12 @@ impl Tree {
                 }),
                 Look::Missing => {}
             }
+        }
+        if !leaving.is_empty() {
+            Tree::thins(batch, &folder);
+        }
+        for parked in leaving {
+            self.discard(batch, placement, why, parked);
         }
         let mut bare = self.placement(key);
         bare.parts.clear();
@@ -281,11 +296,17 @@ impl Tree {
             hash: trash.hash,
             how: How::Restored,
         };
-        let bare = Placement::default();
+        let name = desired.name(&self.state, restore.to).unwrap_or_default();
+        let time = self.settings.mtime.pick(name.taken, name.modified);
+        // As a hard link to a file that stayed longer it may have been dated anew with that.
+        let of_file = Placement {
+            file: restore.to.1,
+            ..Placement::default()
+        };
         let mut whole = true;
         for trash in &facts {
             let path = self.trash(&trash.path);
-            match self.look(&path, &part(trash), &bare, None) {
+            match self.look(&path, &part(trash), &of_file, time) {
                 Ok(Look::Ours) => {}
                 // Somebody cleared the trash or changed what lies there: it is no longer what we know.
                 Ok(_) => {
@@ -298,9 +319,9 @@ impl Tree {
                 }
             }
         }
+        // Another copy of it may lie there still.
+        self.plans_anew |= !whole;
         let version = facts.first()?.version;
-        let name = desired.name(&self.state, restore.to).unwrap_or_default();
-        let time = self.settings.mtime.pick(name.taken, name.modified);
         let mut parts = Vec::new();
         let mut sidecars = Vec::new();
         for (index, trash) in facts.iter().enumerate().filter(|_| whole) {
@@ -362,6 +383,12 @@ impl Tree {
         arrivals: &mut Vec<Arrival>,
     ) -> Vec<Folder> {
         let mut facts: BTreeMap<i64, Folder> = desired.folders.clone();
+        // One that failed before in this run is not among the renames any more.
+        facts.retain(|id, folder| {
+            let recorded = self.state.decrypt.folders.get(id);
+            recorded.is_none_or(|recorded| recorded.name == folder.name)
+                || renames.iter().any(|rename| rename.collection == *id)
+        });
         if !renames.is_empty() {
             // What was emptied just now is in nobody's way.
             for collection in self.state.decrypt.folders.keys() {
@@ -392,7 +419,7 @@ impl Tree {
                 break;
             };
             let rename = whole.remove(at);
-            if self.album(&rename.to) == Album::Real {
+            if self.album(&rename.to) == Album::Real && !self.is_anothers(&facts, rename) {
                 self.move_files(batch, rename.collection, arrivals);
             } else {
                 facts.remove(&rename.collection);
@@ -426,7 +453,48 @@ impl Tree {
                 staying.push(back);
             }
         }
+        self.keep_apart(&mut facts);
         facts.into_values().collect()
+    }
+
+    /// The folder that an album is to have is that of another one, which keeps it.
+    fn is_anothers(&self, facts: &BTreeMap<i64, Folder>, rename: &FolderRename) -> bool {
+        let homes = self.homes(facts);
+        let is_same = |home: &str| home.to_lowercase() == rename.to.to_lowercase();
+        homes
+            .into_iter()
+            .any(|(id, home)| id != rename.collection && is_same(home))
+    }
+
+    /// The folders of live albums that have one, as they will be with these facts.
+    fn homes<'a>(
+        &'a self,
+        facts: &'a BTreeMap<i64, Folder>,
+    ) -> impl Iterator<Item = (i64, &'a str)> {
+        let recorded = self.state.decrypt.folders.iter();
+        let live = recorded.filter(|(id, _)| self.state.pull.collections.contains_key(id));
+        live.map(|(id, folder)| (*id, &*facts.get(id).unwrap_or(folder).name))
+    }
+
+    /// Where an album keeps the name that a new one was to have, that takes the next free one.
+    fn keep_apart(&self, facts: &mut BTreeMap<i64, Folder>) {
+        let is_new = |id: &i64| !self.state.decrypt.folders.contains_key(id);
+        let new: Vec<i64> = facts.keys().copied().filter(is_new).collect();
+        if new.is_empty() {
+            return;
+        }
+        let mut top = naming::Folder::new(self.settings.name_bytes);
+        for (_, home) in self.homes(facts) {
+            top.claim_exact(home, Kind::Album);
+        }
+        let (_, taken): (Vec<i64>, Vec<i64>) = new
+            .into_iter()
+            .partition(|id| top.claim_exact(&facts[id].name, Kind::Album));
+        for id in taken {
+            if let Some(folder) = facts.get_mut(&id) {
+                folder.name = top.claim(&folder.name, Kind::Album, id);
+            }
+        }
     }
 
     /// Parks every file of an album that is still in its folder.
@@ -452,7 +520,7 @@ impl Tree {
                 };
                 arrivals.extend(self.park_parts(batch, &placement, &step));
             } else {
-                self.let_go(batch, &placement, &looks, "replaced");
+                self.let_go(batch, &placement, &looks, Why::Displaced);
             }
         }
     }
@@ -570,5 +638,38 @@ pub fn date(path: &Path, was: i64, us: i64) -> io::Result<i64> {
             Ok(was)
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, File, version};
+
+    #[test]
+    fn a_live_photo_of_which_one_part_cannot_be_parked_stays_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tree = testing::tree(&dir.path().join("Ente"));
+        let albums = [testing::Album::new(
+            1,
+            "A",
+            "A",
+            &[File::new(7, "x", "x").live()],
+        )];
+        tree.state = testing::state(&albums, &albums);
+        let album = tree.export.dir().join("A");
+        fs::create_dir(&album).unwrap();
+        for name in ["x.heic", "x.mov"] {
+            fs::write(album.join(name), name).unwrap();
+        }
+        fs::create_dir(tree.partial(&parked_name("old", (1, 7), 1, Some(version(1))))).unwrap();
+        let mut batch = Batch::default();
+        let placement = tree.placement((1, 7));
+        let looks = [Look::Ours, Look::Ours];
+        assert!(!tree.let_go(&mut batch, &placement, &looks, Why::Relinked));
+        assert!(batch.is_empty() && tree.placement((1, 7)) == placement);
+        for name in ["x.heic", "x.mov"] {
+            assert!(album.join(name).is_file(), "{name}");
+        }
     }
 }

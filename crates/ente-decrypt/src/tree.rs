@@ -93,6 +93,8 @@ pub struct Tree {
     /// Names taken in the albums where something was in the way.
     pub(crate) names: HashMap<i64, naming::Folder>,
     foreign: HashSet<String>,
+    /// What was to come back from the trash was not what lay there: other steps may be possible now.
+    pub(crate) plans_anew: bool,
 }
 
 impl Tree {
@@ -109,6 +111,7 @@ impl Tree {
             evaded: HashSet::new(),
             names: HashMap::new(),
             foreign: HashSet::new(),
+            plans_anew: false,
         }
     }
 
@@ -123,9 +126,11 @@ impl Tree {
     }
 
     /// Takes in newer facts, of a later listing or after the lock was waited for.
-    pub fn reload(&mut self, state: State, settings: Settings) {
+    pub fn reload(&mut self, state: State, settings: Settings, today: String) {
         self.state = state;
         self.settings = settings;
+        self.today = today;
+        self.plans_anew = false;
         self.evaded.clear();
         self.names.clear();
         self.foreign.clear();

@@ -4,7 +4,8 @@
 //! one placement.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use blake3::Hash;
@@ -92,8 +93,10 @@ impl State {
 }
 
 impl Export {
-    /// The file is still what `--adopt` found. One of the tree lies behind no link, or it would lead out of it.
+    /// The file is still what `--adopt` found. One of the tree lies behind no link, or it would lead out of it; and where it bears another time,
+    /// its content tells, since a run that was killed before it could record that may have dated it.
     pub fn has_adopted(&self, adopted: &Adopted) -> bool {
+        let path = self.dir().join(&adopted.path);
         let folders = adopted.path.ancestors().skip(1);
         let mut folders = folders.filter(|it| !it.as_os_str().is_empty());
         let is_real = |folder: &Path| {
@@ -101,8 +104,23 @@ impl Export {
             fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
         };
         (adopted.path.is_absolute() || folders.all(is_real))
-            && is_as_recorded(&self.dir().join(&adopted.path), adopted.size, adopted.mtime)
+            && (is_as_recorded(&path, adopted.size, adopted.mtime)
+                || adopted.path.is_relative() && holds(&path, adopted.size, adopted.blake3))
     }
+}
+
+/// A regular file of this content is at `path`.
+fn holds(path: &Path, size: u64, blake3: Option<Hash>) -> bool {
+    let is_it = || -> io::Result<bool> {
+        let metadata = fs::symlink_metadata(path)?;
+        if !metadata.is_file() || metadata.len() != size {
+            return Ok(false);
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(File::open(path)?)?;
+        Ok(Some(hasher.finalize()) == blake3)
+    };
+    is_it().unwrap_or(false)
 }
 
 impl Adoptable {
@@ -175,9 +193,36 @@ fn extension(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::id::Version;
+    use crate::manifest::Account;
     use crate::manifest::facts::{DecryptFact, Folder, Part, Placement, VerifyFact};
+
+    #[test]
+    fn a_file_of_the_tree_that_bears_another_time_is_told_by_its_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let account = Account {
+            endpoint: "https://e".into(),
+            app: "photos".into(),
+            user_id: 1,
+            email: "a@b".into(),
+        };
+        let export = Export::create(&dir.path().join("Ente"), account, Value::Null).unwrap();
+        let path = export.dir().join("x.jpg");
+        fs::write(&path, "photo").unwrap();
+        let adopted = |path: &Path, text: &str| Adopted {
+            path: path.to_owned(),
+            size: 5,
+            blake3: Some(blake3::hash(text.as_bytes())),
+            mtime: 1,
+            ..Adopted::default()
+        };
+        assert!(export.has_adopted(&adopted(Path::new("x.jpg"), "photo")));
+        assert!(!export.has_adopted(&adopted(Path::new("x.jpg"), "other")));
+        assert!(!export.has_adopted(&adopted(&path, "photo")), "elsewhere");
+    }
 
     fn content(id: i64) -> ContentKey {
         (id, Version::from_bytes([1; 8]))

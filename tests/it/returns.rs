@@ -1,0 +1,284 @@
+//! What could not go where it should, or is to come back from where it went, and what later runs make of it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use ente_tests::harness::{Machine, Outcome, expect_all, tree};
+use ente_tests::library::{Content, Library, Live, NewFile, Picture};
+use ente_tests::museum::{Museum, Options};
+
+const EMAIL: &str = "ada@example.org";
+const PASSWORD: &str = "password";
+
+struct Scene {
+    museum: Museum,
+    machine: Machine,
+}
+
+impl Scene {
+    /// A machine that is signed in to an account; what filling that gave.
+    fn new<T>(fill: impl FnOnce(&mut Live) -> T) -> (Self, T) {
+        let mut library = Library::empty(7, EMAIL, PASSWORD);
+        let filled = fill(library.live_mut());
+        let museum = Museum::start(library, Options::default());
+        let machine = crate::machine();
+        let _ = machine.sign_in(museum.api_url(), EMAIL, PASSWORD).expect(0);
+        (Self { museum, machine }, filled)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Live)) {
+        self.museum
+            .with_library(|library| change(library.live_mut()));
+    }
+
+    /// `ente-pull | ente-decrypt -`, with further options of the latter.
+    fn export(&self, options: &[&str]) -> Vec<Outcome> {
+        let decrypt = [&["ente-decrypt"], options, &["-"]].concat();
+        self.machine
+            .pipe(&[&["ente-pull", self.machine.dir()], &decrypt])
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.machine.export.join(path)
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.path(path).is_file()
+    }
+
+    /// Everything that is recorded is there, whole.
+    fn assert_verified(&self) {
+        let _ = self
+            .machine
+            .run(&["ente-verify", self.machine.dir()])
+            .expect(0);
+    }
+
+    /// Lets a file rot, and `ente-verify` find it.
+    fn rot(&self, path: &str) {
+        let path = self.path(path);
+        let metadata = fs::metadata(&path).unwrap();
+        fs::write(&path, vec![0; metadata.len() as usize]).unwrap();
+        let rotten = fs::File::options().write(true).open(&path).unwrap();
+        rotten.set_modified(metadata.modified().unwrap()).unwrap();
+        let _ = self
+            .machine
+            .run(&["ente-verify", self.machine.dir()])
+            .expect(4);
+    }
+
+    /// The names of files in the trash, below the folder of the day.
+    fn trash(&self) -> Vec<String> {
+        let files = tree(&self.path(".ente/trash"));
+        let below = |path: &String| path.split_once('/').unwrap().1.to_owned();
+        files.keys().map(below).collect()
+    }
+}
+
+fn picture(seed: u8) -> Picture {
+    Picture {
+        variant: seed.into(),
+        ..Picture::default()
+    }
+}
+
+fn photo(title: &str, seed: u8) -> NewFile {
+    NewFile::new(title, Content::Photo(picture(seed)))
+}
+
+fn live_photo(title: &str, seed: u8) -> NewFile {
+    let content = Content::LivePhoto {
+        picture: picture(seed),
+        image: "heic",
+        video: "mov",
+    };
+    NewFile::new(title, content)
+}
+
+#[test]
+fn half_a_live_photo_that_the_account_has_is_not_deleted() {
+    let (scene, file) = Scene::new(|live| {
+        let album = live.create_album("Album");
+        live.upload(album, live_photo("a.heic", 1))
+    });
+    expect_all(&scene.export(&["--on-remove", "delete"]), 0);
+    fs::remove_file(scene.path("Album/a.mov")).unwrap();
+    scene.change(|live| live.rename(file, "b.heic"));
+    let _ = scene.export(&["--on-remove", "delete"]);
+    assert_eq!(scene.trash(), ["Album/a.heic"]);
+    let _ = scene.export(&[]);
+    assert!(scene.has("Album/b.heic") && scene.has("Album/b.mov"));
+}
+
+#[test]
+fn content_comes_back_from_another_copy_in_the_trash_where_one_was_cleared() {
+    let (scene, (file, first)) = Scene::new(|live| {
+        let first = live.create_album("First");
+        let second = live.create_album("Second");
+        let file = live.upload(first, photo("x.jpg", 1));
+        live.add(file, second);
+        live.upload(first, photo("y.jpg", 2));
+        live.upload(second, photo("z.jpg", 3));
+        (file, first)
+    });
+    expect_all(&scene.export(&[]), 0);
+    scene.change(|live| live.trash(file));
+    expect_all(&scene.export(&[]), 0);
+    let trashed = tree(&scene.path(".ente/trash"));
+    assert_eq!(scene.trash(), ["First/x.jpg", "Second/x.jpg"]);
+    let second = trashed.keys().find(|path| path.contains("Second")).unwrap();
+    fs::remove_file(scene.path(".ente/trash").join(second)).unwrap();
+    scene.change(|live| live.restore(file, first));
+    let _ = scene.export(&[]);
+    let _ = scene.export(&[]);
+    assert!(scene.has("First/x.jpg"));
+    scene.assert_verified();
+}
+
+#[test]
+fn a_rename_that_failed_is_not_recorded_by_a_run_of_one_album() {
+    let (scene, album) = Scene::new(|live| {
+        let album = live.create_album("Old");
+        live.upload(album, photo("x.jpg", 1));
+        album
+    });
+    expect_all(&scene.export(&[]), 0);
+    fs::write(scene.path("New"), "in the way").unwrap();
+    scene.change(|live| live.rename_album(album, "New"));
+    let _ = scene.export(&[]);
+    let _ = scene.machine.pipe(&[
+        &["ente-pull", "--list", scene.machine.dir()],
+        &["ente-meta", "--album", "New", "-"],
+        &["ente-pull", "--only", "-", scene.machine.dir()],
+        &["ente-decrypt", "-"],
+    ]);
+    assert!(scene.has("Old/x.jpg"));
+    scene.assert_verified();
+    fs::remove_file(scene.path("New")).unwrap();
+    expect_all(&scene.export(&[]), 0);
+    assert!(scene.has("New/x.jpg") && !scene.path("Old").exists());
+    scene.assert_verified();
+}
+
+#[test]
+fn no_two_albums_share_a_folder_where_the_last_of_a_chain_cannot_be_renamed() {
+    let (scene, (first, second)) = Scene::new(|live| {
+        let first = live.create_album("A");
+        let second = live.create_album("B");
+        live.upload(first, photo("x.jpg", 1));
+        live.upload(second, photo("y.jpg", 2));
+        (first, second)
+    });
+    expect_all(&scene.export(&[]), 0);
+    fs::write(scene.path("C"), "in the way").unwrap();
+    scene.change(|live| {
+        live.rename_album(second, "C");
+        live.rename_album(first, "B");
+    });
+    let _ = scene.export(&[]);
+    assert!(scene.has("A/x.jpg") && scene.has("B/y.jpg"));
+    scene.assert_verified();
+    fs::remove_file(scene.path("C")).unwrap();
+    expect_all(&scene.export(&[]), 0);
+    assert!(scene.has("B/x.jpg") && scene.has("C/y.jpg"));
+    scene.assert_verified();
+}
+
+#[test]
+fn a_new_album_leaves_the_folder_to_one_that_was_to_give_it_up_and_cannot() {
+    let (scene, old) = Scene::new(|live| {
+        let old = live.create_album("Trip");
+        live.upload(old, photo("x.jpg", 1));
+        old
+    });
+    expect_all(&scene.export(&[]), 0);
+    fs::write(scene.path("Rome"), "in the way").unwrap();
+    scene.change(|live| {
+        live.rename_album(old, "Rome");
+        let new = live.create_album("Trip");
+        live.upload(new, photo("y.jpg", 2));
+    });
+    let _ = scene.export(&[]);
+    assert!(scene.has("Trip/x.jpg") && scene.has("Trip_1/y.jpg"));
+    scene.assert_verified();
+    fs::remove_file(scene.path("Rome")).unwrap();
+    expect_all(&scene.export(&[]), 0);
+    assert!(scene.has("Rome/x.jpg") && scene.has("Trip_1/y.jpg"));
+    scene.assert_verified();
+}
+
+#[test]
+fn another_time_is_given_to_all_files_though_one_album_had_it_first() {
+    let (scene, ()) = Scene::new(|live| {
+        for (album, seed) in [("First", 1), ("Second", 2)] {
+            let album = live.create_album(album);
+            let file = NewFile {
+                modified_at_us: 1_600_000_000_000_000,
+                ..photo("x.jpg", seed)
+            };
+            live.upload(album, file);
+        }
+    });
+    expect_all(&scene.export(&[]), 0);
+    expect_all(
+        &scene.machine.pipe(&[
+            &["ente-pull", "--list", scene.machine.dir()],
+            &["ente-meta", "--album", "First", "-"],
+            &["ente-pull", "--only", "-", scene.machine.dir()],
+            &["ente-decrypt", "--mtime", "modified", "-"],
+        ]),
+        0,
+    );
+    expect_all(&scene.export(&["--mtime", "modified"]), 0);
+    for album in ["First", "Second"] {
+        let metadata = fs::metadata(scene.path(album).join("x.jpg")).unwrap();
+        let time = metadata.modified().unwrap();
+        let time = time.duration_since(std::time::UNIX_EPOCH).unwrap();
+        assert_eq!(time.as_secs(), 1_600_000_000, "{album}");
+    }
+    scene.assert_verified();
+}
+
+#[test]
+fn a_good_copy_in_the_trash_takes_the_place_of_a_damaged_file() {
+    let (scene, (file, second)) = Scene::new(|live| {
+        let first = live.create_album("First");
+        let second = live.create_album("Second");
+        let file = live.upload(first, photo("x.jpg", 1));
+        live.add(file, second);
+        (file, second)
+    });
+    expect_all(&scene.export(&["--link", "copy"]), 0);
+    scene.change(|live| live.remove(file, second));
+    expect_all(&scene.export(&[]), 0);
+    scene.rot("First/x.jpg");
+    scene.museum.reset_log();
+    expect_all(&scene.export(&[]), 0);
+    assert!(scene.museum.fetched_objects().is_empty());
+    assert_eq!(scene.trash(), ["First/x.jpg"]);
+    scene.assert_verified();
+}
+
+#[test]
+fn a_good_copy_that_is_adopted_takes_the_place_of_a_damaged_file() {
+    let (scene, file) = Scene::new(|live| {
+        let album = live.create_album("Album");
+        live.upload(album, photo("x.jpg", 1))
+    });
+    expect_all(&scene.export(&[]), 0);
+    let live = |library: &mut Library| library.live().content(file);
+    let good = scene.museum.with_library(live);
+    scene.rot("Album/x.jpg");
+    fs::write(scene.path("copy.jpg"), good).unwrap();
+    let _ = scene.machine.pipe(&[
+        &["ente-pull", "--list", scene.machine.dir()],
+        &["ente-meta", "-"],
+        &["ente-verify", "--adopt", scene.machine.dir(), "-"],
+    ]);
+    scene.museum.reset_log();
+    expect_all(&scene.export(&[]), 0);
+    assert!(scene.museum.fetched_objects().is_empty());
+    assert!(!scene.has("Album/x_1.jpg") && !scene.has("copy.jpg"));
+    assert_eq!(scene.trash(), ["Album/x.jpg"]);
+    scene.assert_verified();
+}
