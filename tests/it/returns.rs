@@ -136,6 +136,35 @@ fn content_comes_back_from_another_copy_in_the_trash_where_one_was_cleared() {
 }
 
 #[test]
+fn what_cannot_come_back_from_the_trash_stays_there_as_it_is() {
+    let (scene, (album, file)) = Scene::new(|live| {
+        let album = live.create_album("Old");
+        live.upload(album, photo("y.jpg", 2));
+        (album, live.upload(album, photo("x.jpg", 1)))
+    });
+    expect_all(&scene.export(&[]), 0);
+    scene.change(|live| live.trash(file));
+    expect_all(&scene.export(&[]), 0);
+    fs::rename(scene.path("Old"), scene.path("away")).unwrap();
+    std::os::unix::fs::symlink("away", scene.path("Old")).unwrap();
+    scene.change(|live| {
+        live.rename_album(album, "New");
+        live.restore(file, album);
+    });
+    for _ in 0..2 {
+        let outcomes = scene.export(&[]);
+        let end = outcomes[1].records_of("end");
+        assert_eq!(end[0]["counts"]["ente-decrypt"]["removed"], 0);
+        assert_eq!(scene.trash(), ["Old/x.jpg"]);
+    }
+    fs::remove_file(scene.path("Old")).unwrap();
+    fs::rename(scene.path("away"), scene.path("Old")).unwrap();
+    expect_all(&scene.export(&[]), 0);
+    assert!(scene.has("New/x.jpg") && scene.has("New/y.jpg"));
+    scene.assert_verified();
+}
+
+#[test]
 fn a_rename_that_failed_is_not_recorded_by_a_run_of_one_album() {
     let (scene, album) = Scene::new(|live| {
         let album = live.create_album("Old");

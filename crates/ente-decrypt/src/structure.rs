@@ -278,9 +278,16 @@ impl Tree {
         desired: &Desired,
         restore: &Restore,
     ) -> Option<Arrival> {
-        let folder = desired.folder(&self.state, restore.to.0);
-        let folder = folder.unwrap_or_default().to_owned();
-        if self.album(&folder) == Album::Foreign {
+        // Where an album is not renamed because its folder cannot be had, that is where its files go.
+        let wanted = desired.folder(&self.state, restore.to.0);
+        let folders = [
+            wanted.unwrap_or_default().to_owned(),
+            self.folder(restore.to.0),
+        ];
+        if folders
+            .iter()
+            .any(|folder| self.album(folder) == Album::Foreign)
+        {
             return None;
         }
         let facts: Vec<Trash> = restore
