@@ -9,6 +9,7 @@ mod golden;
 mod history;
 mod hostile;
 mod lessons;
+mod listing;
 mod local;
 mod login;
 mod mirror;

@@ -28,6 +28,15 @@ pub(crate) fn is_due(known: Option<&facts::Collection>, served: &wire::Collectio
     known.is_none_or(|known| known.synced != served.updation_time)
 }
 
+/// Lets a known collection be listed from the start by the next run; `None` where it says so already.
+pub(crate) fn anew(known: &facts::Collection) -> Option<facts::Collection> {
+    ((known.synced, known.cursor) != (0, 0)).then(|| facts::Collection {
+        synced: 0,
+        cursor: 0,
+        ..known.clone()
+    })
+}
+
 /// What one collection came to.
 #[derive(Default)]
 pub(crate) struct Listed {
@@ -88,8 +97,10 @@ impl Lister<'_> {
     /// Lists what changed since the last time, or everything.
     pub(crate) async fn run(&self, manner: Manner<'_>) -> Result<Listed, ListingError> {
         let id = self.collection.id;
-        let full = manner.full;
         let old = self.before.collections.get(&id);
+        // What a full listing could not do is made up for in full.
+        let full = manner.full || old.is_some_and(|old| old.synced == 0);
+        let manner = Manner { full, ..manner };
         let updated = self.collection.updation_time;
         let since = match old {
             // Where the server's clock was set back, what changed since then has times before the cursor.
@@ -103,6 +114,7 @@ impl Lister<'_> {
             match self.files(since, manner, &mut seen).await {
                 Err(error) if !error.ends_the_run() => {
                     return Ok(Listed {
+                        collection: old.filter(|_| full).and_then(anew),
                         problem: Some(problems::unlisted(id, &error)),
                         failed: true,
                         ..Listed::default()
@@ -223,11 +235,13 @@ impl Lister<'_> {
         let old = old.filter(|old| manner.kept.holds(old.at, old.len, manner.full));
         let digest = Digest::of(self.text.get().as_bytes());
         // A broken entry must not be forgotten: the same entries are asked for again.
-        let (synced, cursor) = if seen.broken {
-            old.map_or((0, 0), |old| (old.synced, old.cursor))
-        } else {
-            let cursor = old.map_or(0, |old| old.cursor);
-            (self.collection.updation_time, cursor.max(seen.newest))
+        let (synced, cursor) = match old {
+            Some(old) if seen.broken && !manner.full => (old.synced, old.cursor),
+            _ if seen.broken => (0, 0),
+            old => {
+                let cursor = old.map_or(0, |old| old.cursor);
+                (self.collection.updation_time, cursor.max(seen.newest))
+            }
         };
         let is_same = |old: &facts::Collection| {
             !old.missing && (old.digest, old.synced, old.cursor) == (digest, synced, cursor)

@@ -18,7 +18,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::album::Lister;
+use crate::album::{self, Lister};
 use crate::doubt;
 use crate::problems;
 
@@ -115,11 +115,16 @@ impl Listing {
             let mut lost = before.files_in(collection.id);
             !collection.gone || files.is_some() && !lost.any(|file| is_held(file.id))
         });
-        for collection in &mut self.collections {
-            if concerned.contains(&collection.id) {
-                let old = before.collections.get(&collection.id);
-                collection.synced = old.map_or(0, |old| old.synced);
-                collection.cursor = old.map_or(0, |old| old.cursor);
+        for id in concerned {
+            let old = before.collections.get(&id);
+            match self.collections.iter_mut().find(|one| one.id == id) {
+                Some(one) => {
+                    // Where that is what it has now, only a listing from the start finds them again.
+                    let old = old.filter(|old| old.synced != one.updated);
+                    one.synced = old.map_or(0, |old| old.synced);
+                    one.cursor = old.map_or(0, |old| old.cursor);
+                }
+                None => self.collections.extend(old.and_then(album::anew)),
             }
         }
     }
@@ -190,8 +195,13 @@ pub(crate) async fn list(
         if manner.trusting || listing.is_blank {
             listing.collections.push(gone(id));
         } else if let Some(known) = before.collections.get(&id) {
-            miss(client, known, &mut listing).await?;
+            miss(client, known, full, &mut listing).await?;
         }
+    }
+    if full {
+        let unread = sorted.unread.iter();
+        let unread = unread.filter_map(|id| before.collections.get(id));
+        listing.collections.extend(unread.filter_map(album::anew));
     }
     let suspects = suspects(before);
     let sink = RefCell::new(journal);
@@ -228,10 +238,11 @@ fn gone(id: i64) -> facts::Collection {
 }
 
 /// Takes note that a known collection is not listed. That alone is no proof: it is gone when the next listing lacks it too, and the server
-/// denies it when asked.
+/// denies it when asked. One that a `full` listing lacks is listed from the start when it is back.
 async fn miss(
     client: &Client,
     known: &facts::Collection,
+    full: bool,
     listing: &mut Listing,
 ) -> Result<(), ListingError> {
     if known.missing && doubt::collection_is_gone(client, known.id).await? {
@@ -240,11 +251,11 @@ async fn miss(
     }
     listing.problems.push(problems::missing(known.id));
     listing.is_partial = true;
-    if !known.missing {
-        let missing = true;
+    let due = if full { album::anew(known) } else { None };
+    if due.is_some() || !known.missing {
         listing.collections.push(facts::Collection {
-            missing,
-            ..known.clone()
+            missing: true,
+            ..due.unwrap_or_else(|| known.clone())
         });
     }
     Ok(())
@@ -257,6 +268,8 @@ struct Sorted<'a> {
     gone: Vec<i64>,
     /// Known ones of which nothing is said.
     missing: Vec<i64>,
+    /// Known ones whose entry cannot be read, or may be one that cannot.
+    unread: Vec<i64>,
 }
 
 fn sort<'a>(
@@ -293,16 +306,25 @@ fn sort<'a>(
             }
         }
     }
-    let known = before.collections.keys().copied();
-    let (gone, missing): (Vec<i64>, Vec<i64>) = known
-        .filter(|id| !kept.contains(id))
-        .partition(|id| deleted.contains(id));
-    Sorted {
+    let is_live: BTreeSet<i64> = live.iter().map(|(one, _)| one.id).collect();
+    let mut sorted = Sorted {
         live,
-        gone,
-        // Whoever the nameless ones are, they are not missing.
-        missing: if unknown_ids { Vec::new() } else { missing },
+        gone: Vec::new(),
+        missing: Vec::new(),
+        unread: Vec::new(),
+    };
+    for id in before.collections.keys() {
+        let fate = match () {
+            () if is_live.contains(id) => continue,
+            () if kept.contains(id) => &mut sorted.unread,
+            () if deleted.contains(id) => &mut sorted.gone,
+            // Whoever the nameless ones are, they are not missing.
+            () if unknown_ids => &mut sorted.unread,
+            () => &mut sorted.missing,
+        };
+        fate.push(*id);
     }
+    sorted
 }
 
 /// Collections whose listing may be out of date without their times telling: a file of theirs could not be fetched as listed.
@@ -318,4 +340,59 @@ fn suspects(before: &PullState) -> BTreeSet<i64> {
     }
     let files = before.files.keys().filter(|key| stale.contains(&key.1));
     files.map(|key| key.0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_back_is_found_again() {
+        let known = facts::Collection {
+            id: 10,
+            updated: 5,
+            synced: 5,
+            cursor: 4,
+            ..facts::Collection::default()
+        };
+        let mut before = PullState::default();
+        before.apply(PullFact::Collection(known.clone()));
+        before.apply(PullFact::Listing(facts::Listing::default()));
+        let anew = |updated| facts::Collection {
+            updated,
+            synced: 0,
+            cursor: 0,
+            ..known.clone()
+        };
+        let listed = |updated| facts::Collection {
+            updated,
+            synced: updated,
+            cursor: updated,
+            ..known.clone()
+        };
+        let asked_again = facts::Collection {
+            updated: 7,
+            ..known.clone()
+        };
+        for (found, kept) in [
+            // Of an album that says what it said before, only a full listing tells.
+            (vec![], vec![anew(5)]),
+            (vec![listed(5)], vec![anew(5)]),
+            (vec![listed(7)], vec![asked_again]),
+        ] {
+            let mut listing = Listing {
+                collections: found,
+                albums: vec![vec![facts::File {
+                    collection: 10,
+                    id: 1,
+                    gone: true,
+                    ..facts::File::default()
+                }]],
+                ..Listing::default()
+            };
+            listing.hold_back_removals(&before, None);
+            assert_eq!(listing.collections, kept);
+            assert_eq!(listing.files().count(), 0);
+        }
+    }
 }
