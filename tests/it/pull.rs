@@ -524,6 +524,51 @@ fn watching_goes_round_until_its_time_is_up() {
 }
 
 #[test]
+fn watching_ends_as_the_last_round_did() {
+    let (mut museum, machine) = golden();
+    let mut child = machine
+        .command(&[
+            "ente-pull",
+            "--retries",
+            "0",
+            "--watch",
+            "1s",
+            "--max-duration",
+            "5s",
+            machine.dir(),
+        ])
+        .spawn()
+        .unwrap();
+    let mut last = Value::Null;
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        last = serde_json::from_str(&line.unwrap()).unwrap();
+        if last["type"] == "round" {
+            museum.kill();
+        }
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(13));
+    assert_eq!(last["type"], "round", "it was not complete");
+}
+
+#[test]
+fn a_round_that_failed_counts_and_begins_like_any_other() {
+    let (museum, machine) = golden();
+    let away = Fault::RedirectTo("http://127.0.0.1:1/gone".into());
+    museum.inject(Match::api().path("/files/download"), away, Some(10));
+    let options = ["--retries", "0", "--jobs", "1", "--watch", "1s"];
+    let options = [&options[..], &["--max-duration", "5s"]].concat();
+    let watched = pull(&machine, &options).expect(3);
+    assert_eq!(watched.records_of("begin").len(), 1);
+    let end = watched.records().pop().unwrap();
+    assert_eq!(end["type"], "end");
+    let told = watched.records_of("problem").len();
+    assert!(told > 0);
+    assert_eq!(end["counts"]["ente-pull"]["problems"], told);
+    assert_eq!(objects(&machine), golden_objects());
+}
+
+#[test]
 fn ctrl_c_keeps_what_came_and_the_next_run_goes_on() {
     let (museum, machine) = golden();
     let stall = Fault::StallBody { after: 1_000 };

@@ -24,6 +24,7 @@ mod store;
 mod summary;
 mod task;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -258,7 +259,7 @@ async fn rounds(
 ) -> Result<Exit, Failure> {
     let run = named.map(|named| named.begin.run.clone());
     let run = run.filter(|run| is_run(run)).unwrap_or_else(run_id);
-    let mut task = Task {
+    let task = Task {
         args,
         account: &session.account,
         client: &session.client,
@@ -270,14 +271,16 @@ async fn rounds(
             interrupt: io.interrupt.clone(),
             deadline: args.max_duration.map(|time| Instant::now() + time),
         },
-        has_begun: false,
+        has_begun: Cell::new(false),
     };
     let mut total = Counts::default();
     loop {
-        match round::run(&task, io).await {
-            Ok(counts) => {
-                task.has_begun = true;
-                total.add(&counts);
+        let mut counts = Counts::default();
+        let done = round::run(&task, io, &mut counts).await;
+        total.add(&counts);
+        let is_away = done.is_err();
+        match done {
+            Ok(()) => {
                 if io.interrupt.is_set() {
                     return Ok(Exit::Interrupted);
                 }
@@ -294,6 +297,8 @@ async fn rounds(
         }
         match args.interval() {
             Some(interval) if task.until.pause(interval).await => {}
+            // What was told of it as a warning is how it ends.
+            _ if is_away => return Ok(Exit::Unreachable),
             _ => break,
         }
     }

@@ -12,7 +12,6 @@ use serde_json::value::RawValue;
 
 use crate::place::is_full_listing_due;
 use crate::problems::{self, STAGE};
-use crate::records::Counts;
 use crate::round;
 use crate::task::Task;
 
@@ -51,25 +50,25 @@ pub(crate) fn digest_of(served: &[Box<RawValue>]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// Ends a round in which nothing can be to be done: the last one rested, and nothing changed here or on the server.
+/// Ends a round in which nothing can be to be done, which `true` tells: the last one rested, and nothing changed here or on the server.
 ///
 /// No lock is taken, as nothing is written.
-pub(crate) async fn round(task: &Task<'_>, io: &mut Io) -> Result<Option<Counts>, Failure> {
+pub(crate) async fn round(task: &Task<'_>, io: &mut Io) -> Result<bool, Failure> {
     let Some(rest) = find(task, (io.clock)())? else {
-        return Ok(None);
+        return Ok(false);
     };
     let served = task.client.collections().await;
     let served = served.map_err(|error| problems::failure(&error, task.account))?;
     if rest.given.get("collections") != Some(&digest_of(&served)) {
-        return Ok(None);
+        return Ok(false);
     }
-    if !task.has_begun {
+    if !task.has_begun.replace(true) {
         let begin = round::begin(task, Expect::default())?;
         crate::write(io, &begin.to_record())?;
     }
     let files = human_count(files(&rest) as u64);
     io.ui.note(&format!("nothing new; {files} files"));
-    Ok(Some(Counts::default()))
+    Ok(true)
 }
 
 fn find(task: &Task<'_>, now: i64) -> Result<Option<Rest>, Failure> {

@@ -11,7 +11,7 @@ use ente_common::exit::Failure;
 use ente_common::manifest::facts::PullFact;
 use ente_common::manifest::{ContentKey, Rest, Waiting, facts};
 use ente_common::record::{Begin, Expect, Scope, path_to_value};
-use ente_common::ui::Progress;
+use ente_common::ui::{Progress, Ui};
 use tokio::sync::Semaphore;
 
 use crate::changes::{Changes, Kind, Kinds};
@@ -29,13 +29,13 @@ use crate::summary;
 use crate::task::Task;
 use crate::{Objects, rest};
 
-/// Runs one round; tells what it did.
+/// Runs one round; `counts` is what it did, also where it fails.
 ///
 /// # Errors
 /// With [`Exit::Interrupted`] when it was stopped before anything was printed; else with what ended it.
-pub(crate) async fn run(task: &Task<'_>, io: &mut Io) -> Result<Counts, Failure> {
-    if let Some(counts) = task.interruptible(rest::round(task, io)).await?? {
-        return Ok(counts);
+pub(crate) async fn run(task: &Task<'_>, io: &mut Io, counts: &mut Counts) -> Result<(), Failure> {
+    if task.interruptible(rest::round(task, io)).await?? {
+        return Ok(());
     }
     let now = (io.clock)();
     let mut place = Place::open(task, now)?;
@@ -54,24 +54,12 @@ pub(crate) async fn run(task: &Task<'_>, io: &mut Io) -> Result<Counts, Failure>
         },
         changes: listed.changes,
         may_rest: listed.is_certain,
+        is_first: !task.has_begun.get(),
         place,
     };
-    let plan = round.plan()?;
-    round.begin(&plan)?;
-    round.collections(&listed.listing, &listed.known)?;
-    round.problems(&listed.listing, &plan)?;
-    let fetches = round.files(&plan)?;
-    if task.scope() != Scope::Listing {
-        let bytes = fetches.iter().filter_map(|fetch| fetch.size).sum();
-        let progress = io.ui.progress("fetching", fetches.len() as u64, bytes);
-        let needed = fetches.iter().map(Fetch::key).collect();
-        let left = round.fetch(&plan, fetches, &progress).await;
-        progress.finish();
-        round.finish(&plan, left?, &needed, now)?;
-    }
-    let files = plan.targets.len() + round.place.others;
-    summary::say(&io.ui, task, &plan, files as u64, &round.printer);
-    Ok(round.printer.counts)
+    let done = round.act(&listed.listing, &listed.known, &io.ui, now).await;
+    *counts = round.printer.counts;
+    done
 }
 
 /// Something is in the folder.
@@ -125,10 +113,38 @@ struct Round<'a> {
     changes: Changes,
     /// Nothing that was listed keeps the next round from resting.
     may_rest: bool,
+    /// Nothing was printed before.
+    is_first: bool,
     printer: Printer<'a>,
 }
 
 impl Round<'_> {
+    /// Plans, says what changed, fetches, tidies up.
+    async fn act(
+        &mut self,
+        listing: &Listing,
+        known: &HashSet<i64>,
+        ui: &Ui,
+        now: i64,
+    ) -> Result<(), Failure> {
+        let plan = self.plan()?;
+        self.begin(&plan)?;
+        self.collections(listing, known)?;
+        self.problems(listing, &plan)?;
+        let fetches = self.files(&plan)?;
+        if self.task.scope() != Scope::Listing {
+            let bytes = fetches.iter().filter_map(|fetch| fetch.size).sum();
+            let progress = ui.progress("fetching", fetches.len() as u64, bytes);
+            let needed = fetches.iter().map(Fetch::key).collect();
+            let left = self.fetch(&plan, fetches, &progress).await;
+            progress.finish();
+            self.finish(&plan, left?, &needed, now)?;
+        }
+        let files = plan.targets.len() + self.place.others;
+        summary::say(ui, self.task, &plan, files as u64, &self.printer);
+        Ok(())
+    }
+
     fn plan(&mut self) -> Result<Plan, Failure> {
         let (args, state) = (self.task.args, &self.place.state);
         let keep = self.place.keeps_objects(args);
@@ -149,7 +165,7 @@ impl Round<'_> {
     }
 
     fn begin(&mut self, plan: &Plan) -> Result<(), Failure> {
-        if self.task.has_begun {
+        if self.task.has_begun.replace(true) {
             return Ok(());
         }
         let begin = begin(self.task, expect(plan))?;
@@ -241,7 +257,7 @@ impl Round<'_> {
 
     /// The files that this round has a record for, by ID: those with news, or all that were asked for by name.
     fn shown(&self, plan: &Plan) -> Vec<i64> {
-        let is_named = self.task.is_narrow() && !self.task.has_begun;
+        let is_named = self.task.is_narrow() && self.is_first;
         if is_named || self.task.args.list {
             return plan.targets.keys().copied().collect();
         }

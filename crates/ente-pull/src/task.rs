@@ -1,5 +1,6 @@
 //! What a round is to do, and until when.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,8 +33,8 @@ pub(crate) struct Task<'a> {
     /// What `--only -` named.
     pub(crate) ids: Option<&'a Ids>,
     pub(crate) until: Until,
-    /// `begin` was printed by an earlier round.
-    pub(crate) has_begun: bool,
+    /// `begin` was printed, by this round or an earlier one.
+    pub(crate) has_begun: Cell<bool>,
 }
 
 impl Task<'_> {
