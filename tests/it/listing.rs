@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use ente_tests::museum::{Fault, Match};
+use ente_tests::harness::{Machine, folded};
+use ente_tests::museum::{Fault, Match, Museum};
 use serde_json::{Value, json};
 
 use crate::golden;
-use crate::pull::{changed_words, classes, pull};
+use crate::pull::{changed_words, classes, made_up, photo, pull};
 
 /// An album of the golden account, and a file in it.
 const ALBUM: i64 = 24;
@@ -82,4 +83,71 @@ fn what_rotted_in_an_album_that_could_not_be_listed_heals_with_the_next_run() {
     museum.clear_faults();
     let _ = pull(&machine, &[]).expect(0);
     assert!(!is_rotten());
+}
+
+/// Somebody with a file in the first of two albums, all of which was listed.
+fn two_albums() -> (Museum, Machine, [i64; 3]) {
+    let (museum, machine) = made_up();
+    let ids = museum.with_library(|library| {
+        let live = library.live_mut();
+        let (from, to) = (live.create_album("from"), live.create_album("to"));
+        [live.upload(from, photo("moved.jpg")), from, to]
+    });
+    let _ = pull(&machine, &[]).expect(0);
+    (museum, machine, ids)
+}
+
+/// The list of collections as it was before this album changed.
+fn before_change_of(machine: &Machine, album: i64) -> Fault {
+    let known = folded(&machine.export);
+    let updated = known[&format!("pull collection {album}")]["updated"].clone();
+    Fault::edit(move |answer| edit_album(answer, album, "updationTime", &updated))
+}
+
+fn edit_album(answer: &mut Value, album: i64, member: &str, value: &Value) {
+    let collections = answer["collections"].as_array_mut().unwrap();
+    let album = collections.iter_mut().find(|one| one["id"] == album);
+    album.unwrap()[member] = value.clone();
+}
+
+/// The file stays, which is a problem; the next run finds it where it is, without a download.
+fn assert_stays(museum: &Museum, machine: &Machine, file: i64, class: Option<&str>) {
+    let held = pull(machine, &[]).expect(3);
+    let expected: Vec<&str> = class.into_iter().chain(["removals-held-back"]).collect();
+    assert_eq!(classes(&held), expected);
+    let changed = changed_words(&held);
+    assert!(!changed.contains_key(&file), "{changed:?}");
+    museum.clear_faults();
+    museum.reset_log();
+    let found = changed_words(&pull(machine, &[]).expect(0));
+    assert_eq!(found[&file], "placement");
+    assert!(museum.fetched_objects().is_empty());
+}
+
+#[test]
+fn a_file_that_moves_while_it_is_listed_is_not_removed() {
+    let (museum, machine, [file, from, to]) = two_albums();
+    museum.with_library(|library| library.live_mut().move_to(file, from, to));
+    museum.inject(
+        Match::collections(),
+        before_change_of(&machine, to),
+        Some(1),
+    );
+    assert_stays(&museum, &machine, file, None);
+}
+
+#[test]
+fn a_file_that_is_deleted_while_others_come_is_removed() {
+    let (museum, machine, [file, _, to]) = two_albums();
+    museum.with_library(|library| {
+        library.live_mut().trash(file);
+        library.live_mut().upload(to, photo("new.jpg"));
+    });
+    museum.inject(
+        Match::collections(),
+        before_change_of(&machine, to),
+        Some(1),
+    );
+    let words = changed_words(&pull(&machine, &[]).expect(0));
+    assert_eq!(words, BTreeMap::from([(file, "removed".to_owned())]));
 }

@@ -6,6 +6,7 @@ use ente_common::api::{ApiError, Client, ErrorKind};
 use serde::de::IgnoredAny;
 
 use crate::listing::{ListingError, ends_the_run};
+use crate::rest;
 
 /// Files that are asked about one by one; where more are in doubt, the listing itself is.
 pub(crate) const MAX_ASKED: usize = 100;
@@ -21,6 +22,18 @@ pub(crate) async fn collection_is_gone(
         Err(error) if error.kind == ErrorKind::NotFound => Ok(true),
         Err(error) if ends_the_run(&error) => Err(error.into()),
         _ => Ok(false),
+    }
+}
+
+/// The list of collections is another than the one with this digest by now, or cannot be had.
+pub(crate) async fn moved_on(
+    client: &Client,
+    digest: Option<&String>,
+) -> Result<bool, ListingError> {
+    match client.collections().await {
+        Ok(served) => Ok(digest != Some(&rest::digest_of(&served))),
+        Err(error) if ends_the_run(&error) => Err(error.into()),
+        Err(_) => Ok(true),
     }
 }
 

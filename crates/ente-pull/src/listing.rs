@@ -39,7 +39,7 @@ pub(crate) struct Listing {
     pub(crate) problems: Vec<Problem>,
     /// The server named no collection at all.
     pub(crate) is_blank: bool,
-    /// The server did not tell what is in some collection: a file that is nowhere may be there.
+    /// The server did not tell what is in some collection, or something changed meanwhile: a file that is nowhere may be there.
     pub(crate) is_partial: bool,
 }
 

@@ -323,7 +323,15 @@ impl Place {
             listing.hold_back_removals(before, None);
             return Ok((Changes::of(before, listing), true));
         }
-        if !listing.is_partial || allowed.is_some() {
+        if changes.gone == 0 || allowed.is_some() {
+            return Ok((changes, false));
+        }
+        if !listing.is_partial {
+            // A file that left one album meanwhile may have come to another that was looked at before.
+            let moved_on = doubt::moved_on(task.client, self.rest.given.get("collections")).await;
+            listing.is_partial = moved_on.map_err(|error| task.failure(error))?;
+        }
+        if !listing.is_partial {
             return Ok((changes, false));
         }
         let mut gone = changes.gone_files();

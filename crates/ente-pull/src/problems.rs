@@ -125,14 +125,14 @@ pub(crate) fn held_back(gone: usize, known: usize, dir: &Path) -> Problem {
     }
 }
 
-/// Files that are in no album that could be listed.
+/// Files that are in no album as it was listed, where one could not be listed or changed meanwhile.
 pub(crate) fn in_doubt(files: usize, dir: &Path) -> Problem {
     let dir = dir.display();
     Problem {
         stage: STAGE.to_owned(),
         class: "removals-held-back".to_owned(),
         cause: format!(
-            "{files} files left their albums and may be in one that could not be listed; they were kept"
+            "{files} files left their albums and may be in one that could not be listed, or changed meanwhile; they were kept"
         ),
         hint: format!(
             "run the same command again; if they were really deleted, run `ente-pull --max-remove {files} {dir}`"
