@@ -151,3 +151,20 @@ fn a_file_that_is_deleted_while_others_come_is_removed() {
     let words = changed_words(&pull(&machine, &[]).expect(0));
     assert_eq!(words, BTreeMap::from([(file, "removed".to_owned())]));
 }
+
+#[test]
+fn a_file_that_moved_to_what_cannot_be_read_is_not_removed() {
+    for album_is_broken in [true, false] {
+        let (museum, machine, [file, from, to]) = two_albums();
+        museum.with_library(|library| library.live_mut().move_to(file, from, to));
+        if album_is_broken {
+            let odd = json!("soon");
+            let edit = move |answer: &mut Value| edit_album(answer, to, "updationTime", &odd);
+            museum.inject(Match::collections(), Fault::edit(edit), None);
+        } else {
+            let edit = |answer: &mut Value| answer["diff"][0]["ownerID"] = "nobody".into();
+            museum.inject(Match::diff(to), Fault::edit(edit), None);
+        }
+        assert_stays(&museum, &machine, file, Some("unreadable-entry"));
+    }
+}

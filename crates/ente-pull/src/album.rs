@@ -42,9 +42,8 @@ pub(crate) fn anew(known: &facts::Collection) -> Option<facts::Collection> {
 pub(crate) struct Listed {
     pub(crate) collection: Option<facts::Collection>,
     pub(crate) files: Vec<facts::File>,
+    /// Not all of its files are known.
     pub(crate) problem: Option<Problem>,
-    /// Nothing is known of its files.
-    pub(crate) failed: bool,
 }
 
 /// Lists one collection.
@@ -116,7 +115,6 @@ impl Lister<'_> {
                     return Ok(Listed {
                         collection: old.filter(|_| full).and_then(anew),
                         problem: Some(problems::unlisted(id, &error)),
-                        failed: true,
                         ..Listed::default()
                     });
                 }
@@ -132,7 +130,6 @@ impl Lister<'_> {
             collection,
             files,
             problem,
-            failed: false,
         })
     }
 

@@ -187,6 +187,7 @@ pub(crate) async fn list(
         ..Listing::default()
     };
     let sorted = sort(served, before, &mut listing.problems);
+    listing.is_partial = !listing.problems.is_empty();
     let live = sorted.live;
     listing
         .collections
@@ -221,8 +222,8 @@ pub(crate) async fn list(
     while let Some(one) = listed.try_next().await? {
         listing.collections.extend(one.collection);
         listing.albums.push(one.files);
+        listing.is_partial |= one.problem.is_some();
         listing.problems.extend(one.problem);
-        listing.is_partial |= one.failed;
     }
     drop(listed);
     sink.borrow_mut().flush()?;
