@@ -234,6 +234,8 @@ pub(crate) fn unwanted(state: &State) -> Vec<Object> {
     let held = state.plaintexts();
     for file in state.pull.files.values() {
         let Some(version) = file.version else {
+            // Nobody knows which one it needs.
+            waiting.insert(file.id);
             continue;
         };
         let key = (file.id, version);
@@ -623,5 +625,18 @@ mod tests {
         state.decrypt.dropped.insert((ID, version(1)), 1);
         assert_eq!(unwanted(&state), [], "it was dropped already");
         old.gone = true;
+    }
+
+    #[test]
+    fn an_object_stays_while_the_server_names_no_content() {
+        let mut state = State::default();
+        let key = (ID, version(1));
+        state.pull.objects.insert(key, object(1, false).into());
+        let nameless = File {
+            version: None,
+            ..file(10, 6, 1)
+        };
+        state.pull.files.insert((10, ID), nameless.into());
+        assert_eq!(unwanted(&state), []);
     }
 }
