@@ -16,6 +16,7 @@ use ente_common::manifest::{ContentKey, Export, Journal, State, private_dir};
 
 use crate::download::Whole;
 use crate::plan::Fetch;
+use crate::problems;
 
 /// A batch closes at so many files, so many bytes, or after so long.
 const BATCH_FILES: usize = 64;
@@ -173,12 +174,19 @@ impl Store {
 
     fn note_stored(&mut self, state: &mut State, whole: &Whole) {
         let key = whole.fetch.key();
-        let before = state.pull.objects.get(&key);
+        // Bytes that were found good, and came again because they were lost here, say nothing about the server.
+        let verdict = state.decrypt.verdicts.get(&key);
+        let before = verdict.filter(|verdict| verdict.class == problems::DAMAGED);
+        let before = before.and_then(|verdict| {
+            let object = state.pull.objects.get(&key)?;
+            let is_of_it = verdict.fetch >= object.fetch;
+            is_of_it.then(|| verdict.blake3.or(object.blake3))?
+        });
         let object = Object {
             id: whole.fetch.id,
             version: whole.fetch.version,
             size: whole.size,
-            same: before.is_some_and(|before| before.blake3 == Some(whole.blake3)),
+            same: before == Some(whole.blake3),
             blake3: Some(whole.blake3),
             fetch: whole.fetch.number,
             gone: false,
@@ -367,8 +375,11 @@ fn sync_all(batch: &[Whole]) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ente_common::id::Version;
     use ente_common::manifest::Account;
-    use ente_common::manifest::facts::{self, Listing};
+    use ente_common::manifest::facts::{self, Listing, Verdict};
+
+    use crate::plan::Fetch;
 
     fn files(ids: std::ops::Range<i64>) -> impl Iterator<Item = PullFact> {
         ids.map(|id| {
@@ -383,13 +394,7 @@ mod tests {
     #[test]
     fn a_listing_that_was_written_in_part_never_counts() {
         let dir = tempfile::tempdir().unwrap();
-        let account = Account {
-            endpoint: "https://e".into(),
-            app: "photos".into(),
-            user_id: 1,
-            email: "a@b".into(),
-        };
-        let export = Export::create(dir.path(), account, serde_json::Value::Null).unwrap();
+        let export = export(dir.path());
         let load = || State::load(&export.state_dir()).unwrap();
         let mut store = Store::open(&export, &mut State::default(), "one").unwrap();
         store.append_all(files(0..20_000)).unwrap();
@@ -405,5 +410,63 @@ mod tests {
         store.sync().unwrap();
         let ids: Vec<i64> = load().pull.files.keys().map(|key| key.1).collect();
         assert_eq!(ids, [30_000]);
+    }
+
+    fn export(dir: &Path) -> Export {
+        let account = Account {
+            endpoint: "https://e".into(),
+            app: "photos".into(),
+            user_id: 1,
+            email: "a@b".into(),
+        };
+        Export::create(dir, account, serde_json::Value::Null).unwrap()
+    }
+
+    #[test]
+    fn only_bytes_that_were_found_damaged_come_again() {
+        let [good, rotten] = [b"good", b"rots"].map(|bytes| blake3::hash(bytes));
+        let version = Version::from_bytes([1; 8]);
+        let judged = |class: &str, bytes| {
+            Some(Verdict {
+                id: 7,
+                version,
+                fetch: 1,
+                class: class.to_owned(),
+                blake3: Some(bytes),
+                ..Verdict::default()
+            })
+        };
+        for (verdict, same) in [
+            (None, false),
+            (judged("hash-mismatch", good), false),
+            (judged("damaged", rotten), false),
+            (judged("damaged", good), true),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let export = export(dir.path());
+            let mut state = State::default();
+            let mut store = Store::open(&export, &mut state, "run").unwrap();
+            let whole = |number| Whole {
+                fetch: Fetch {
+                    id: 7,
+                    version,
+                    size: None,
+                    number,
+                    adopt: false,
+                },
+                path: PathBuf::new(),
+                size: 4,
+                blake3: good,
+                found: false,
+            };
+            store.note_stored(&mut state, &whole(1));
+            state
+                .decrypt
+                .verdicts
+                .extend(verdict.clone().map(|one| ((7, version), one)));
+            store.note_stored(&mut state, &whole(2));
+            let stored = &state.pull.objects[&(7, version)];
+            assert_eq!((stored.fetch, stored.same), (2, same), "{verdict:?}");
+        }
     }
 }

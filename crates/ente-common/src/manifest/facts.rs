@@ -315,7 +315,7 @@ pub struct Object {
     /// How many times this version was fetched.
     #[serde(default)]
     pub fetch: u32,
-    /// The fetch before gave the same bytes.
+    /// The fetch before gave the same bytes, and they were found damaged.
     #[serde(default, skip_serializing_if = "no")]
     pub same: bool,
     /// No longer under `objects/`.
