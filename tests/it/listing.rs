@@ -168,3 +168,31 @@ fn a_file_that_moved_to_what_cannot_be_read_is_not_removed() {
         assert_stays(&museum, &machine, file, Some("unreadable-entry"));
     }
 }
+
+#[test]
+fn what_is_kept_back_is_listed_with_its_entries() {
+    let (museum, machine, [file, from, to]) = two_albums();
+    let list = |code, problems: &[&str]| {
+        for option in ["--list", "--dry-run"] {
+            let listed = pull(&machine, &[option]).expect(code);
+            assert_eq!(classes(&listed), problems);
+            for collection in listed.records_of("collection") {
+                assert_eq!(collection["entry"]["id"], collection["id"]);
+            }
+        }
+    };
+    let lack = Fault::edit(move |answer| {
+        let collections = answer["collections"].as_array_mut().unwrap();
+        collections.retain(|one| one["id"] != to);
+    });
+    museum.inject(Match::collections(), lack, None);
+    list(3, &["album-missing"]);
+    let _ = pull(&machine, &[]).expect(3);
+    museum.clear_faults();
+    // It is back.
+    list(0, &[]);
+    let _ = pull(&machine, &[]).expect(0);
+    museum.with_library(|library| library.live_mut().move_to(file, from, to));
+    museum.inject(Match::diff(to), Fault::Status(404), None);
+    list(3, &["not-found", "removals-held-back"]);
+}

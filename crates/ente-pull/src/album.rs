@@ -41,6 +41,8 @@ pub(crate) fn anew(known: &facts::Collection) -> Option<facts::Collection> {
 #[derive(Default)]
 pub(crate) struct Listed {
     pub(crate) collection: Option<facts::Collection>,
+    /// Its entry was written by this listing; else it stands where it stood.
+    pub(crate) is_written: bool,
     pub(crate) files: Vec<facts::File>,
     /// Not all of its files are known.
     pub(crate) problem: Option<Problem>,
@@ -122,12 +124,13 @@ impl Lister<'_> {
             }
         }
         let problem = seen.broken.then(|| problems::bad_entry(Some(id), None));
-        let collection = self.fact(manner, &seen);
+        let (collection, is_written) = self.fact(manner, &seen).unzip();
         let mut files: Vec<_> = seen.files.into_values().flatten().collect();
         // Those of all collections are held until the last is listed.
         files.shrink_to_fit();
         Ok(Listed {
             collection,
+            is_written: is_written.unwrap_or_default(),
             files,
             problem,
         })
@@ -226,8 +229,8 @@ impl Lister<'_> {
         Ok(facts::File { at, len, ..fact })
     }
 
-    /// The fact about the collection, where it differs from the last.
-    fn fact(&self, manner: Manner<'_>, seen: &Seen) -> Option<facts::Collection> {
+    /// The fact about the collection, where it differs from the last, and whether its entry had to be written.
+    fn fact(&self, manner: Manner<'_>, seen: &Seen) -> Option<(facts::Collection, bool)> {
         let old = self.before.collections.get(&self.collection.id);
         let old = old.filter(|old| manner.kept.holds(old.at, old.len, manner.full));
         let digest = Digest::of(self.text.get().as_bytes());
@@ -246,7 +249,8 @@ impl Lister<'_> {
         if old.is_some_and(is_same) {
             return None;
         }
-        let (at, len) = match old.filter(|old| old.digest == digest) {
+        let written = old.filter(|old| old.digest == digest);
+        let (at, len) = match written {
             Some(old) => (old.at, old.len),
             None => ciphertext::append(
                 &mut self.sink.borrow_mut(),
@@ -255,7 +259,7 @@ impl Lister<'_> {
                 self.text,
             ),
         };
-        Some(facts::Collection {
+        let fact = facts::Collection {
             id: self.collection.id,
             owner: self.collection.owner.id,
             kind: self.collection.kind.clone(),
@@ -267,7 +271,8 @@ impl Lister<'_> {
             len,
             missing: false,
             gone: false,
-        })
+        };
+        Some((fact, written.is_none()))
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) const MAX_ENTRY_BYTES: usize = 256 << 10;
 pub(crate) struct Listing {
     /// New, changed and gone collections.
     pub(crate) collections: Vec<facts::Collection>,
+    /// Those whose entry this listing wrote.
+    pub(crate) written: BTreeSet<i64>,
     /// New, changed and gone files, those of each collection together, until they count. Those of a collection that is gone are not named.
     pub(crate) albums: Vec<Vec<facts::File>>,
     /// What could not be listed; its old state stays.
@@ -220,6 +222,8 @@ pub(crate) async fn list(
         })
         .buffered(PARALLEL);
     while let Some(one) = listed.try_next().await? {
+        let written = one.collection.as_ref().filter(|_| one.is_written);
+        listing.written.extend(written.map(|written| written.id));
         listing.collections.extend(one.collection);
         listing.albums.push(one.files);
         listing.is_partial |= one.problem.is_some();

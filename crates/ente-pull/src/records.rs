@@ -83,8 +83,7 @@ impl Entries {
     /// Notes what the listing found, so that it is looked for where the listing put it.
     pub(crate) fn found(&mut self, listing: &crate::listing::Listing) {
         if self.scratch.is_some() {
-            let collections = listing.collections.iter();
-            self.collections.extend(collections.map(|one| one.id));
+            self.collections.extend(&listing.written);
             let files = listing.files();
             self.files
                 .extend(files.map(|file| (file.collection, file.id)));
