@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use ente_tests::harness::{Machine, folded};
+use ente_tests::harness::{Machine, expect_all, folded};
 use ente_tests::museum::{Fault, Match, Museum};
 use serde_json::{Value, json};
 
@@ -195,4 +195,20 @@ fn what_is_kept_back_is_listed_with_its_entries() {
     museum.with_library(|library| library.live_mut().move_to(file, from, to));
     museum.inject(Match::diff(to), Fault::Status(404), None);
     list(3, &["not-found", "removals-held-back"]);
+}
+
+#[test]
+fn problems_of_a_listing_go_on_through_a_narrow_run() {
+    let (museum, machine) = golden();
+    museum.inject(Match::diff(ALBUM), Fault::Status(404), Some(1));
+    let stages = machine.pipe(&[
+        &["ente-pull", "--list", machine.dir()],
+        &["ente-pull", "--only", "-", machine.dir()],
+        &["ente-decrypt", "-"],
+        &["ente-meta", "-"],
+    ]);
+    expect_all(&stages, 3);
+    let problems = stages[3].records_of("problem");
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0]["collection"], ALBUM);
 }

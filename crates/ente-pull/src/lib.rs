@@ -231,19 +231,25 @@ impl Tool for Args {
 struct Named {
     begin: Begin,
     ids: Ids,
+    /// What went wrong before: whoever reads on must know.
+    problems: Vec<Record>,
     is_whole: bool,
 }
 
 impl Named {
     fn read(io: &mut Io) -> Result<Self, Failure> {
         let mut input = io.read_records()?;
-        let mut ids = Ids::default();
+        let (mut ids, mut problems) = (Ids::default(), Vec::new());
         while let Some(record) = input.next_record()? {
             ids.take(&record);
+            if record.kind() == "problem" {
+                problems.push(record);
+            }
         }
         Ok(Self {
             begin: input.begin().clone(),
             ids,
+            problems,
             is_whole: input.end().is_some(),
         })
     }
@@ -302,7 +308,9 @@ async fn rounds(
             _ => break,
         }
     }
-    let exit = match total.problems {
+    let upstream = named.map_or(&[][..], |named| &named.problems);
+    upstream.iter().try_for_each(|problem| write(io, problem))?;
+    let exit = match total.problems + upstream.len() as u64 {
         0 => Exit::Done,
         _ => Exit::Problems,
     };
