@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use ente_tests::harness::{assert_golden, expect_all, tree};
+use ente_tests::museum::{Fault, Match};
+use serde_json::{Value, json};
 
 use crate::{EMAIL, PASSWORD, expected, golden, machine};
 
@@ -133,4 +135,37 @@ fn keeping_and_spooling_can_be_changed_later() {
     expect_all(&machine.pipeline(), 0);
     assert_eq!(count(), 0);
     assert_golden(&machine.export, &expected("1-initial"));
+}
+
+#[test]
+fn the_way_in_without_the_server_is_not_given_up_for_a_bad_answer() {
+    let (museum, machine) = golden();
+    let pull = ["ente-pull", "--full", machine.dir()];
+    let _ = machine.run(&pull).expect(0);
+    let about = || fs::read_to_string(machine.export.join(".ente/export.json")).unwrap();
+    let before = about();
+    let answer = |edit: fn(&mut Value)| {
+        museum.clear_faults();
+        let edit = Fault::edit(move |answer| edit(&mut answer["keyAttributes"]));
+        museum.inject(Match::api().path("session-validity"), edit, None);
+    };
+    let spoil: [fn(&mut Value); 4] = [
+        |attributes| *attributes = json!({}),
+        |attributes| *attributes = json!("none"),
+        |attributes| attributes["encryptedSecretKey"] = json!(""),
+        |attributes| {
+            attributes["publicKey"] = json!("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+        },
+    ];
+    for edit in spoil {
+        answer(edit);
+        let kept = machine.run(&pull).expect(3);
+        let problems = kept.records_of("problem");
+        assert_eq!(problems[0]["class"], "unexpected-answer");
+        assert_eq!(about(), before);
+    }
+    // As after a change of the password.
+    answer(|attributes| attributes["kekSalt"] = json!("AAAAAAAAAAAAAAAAAAAAAA=="));
+    let _ = machine.run(&pull).expect(0);
+    assert!(about().contains("AAAAAAAAAAAAAAAAAAAAAA=="));
 }

@@ -11,7 +11,7 @@ use ente_common::manifest::state::{DecryptState, PullState, VerifyState};
 use ente_common::manifest::{
     ContentKey, Export, Focus, Journal, JournalError, Lock, News, Rest, State,
 };
-use ente_common::record::Scope;
+use ente_common::record::{Problem, Scope};
 use ente_common::wire;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
@@ -136,23 +136,28 @@ impl Place {
         is_full_listing_due(self.state.pull.full_listing_at, now) || self.is_ciphertext_damaged()
     }
 
-    /// Makes the export where there is none, brings the key attributes up to date where everything is listed, and stores the settings.
+    /// Makes the export where there is none, brings the key attributes up to date where everything is listed, and stores the settings. Tells what is
+    /// wrong with the key attributes.
     pub(crate) async fn settle(
         &mut self,
         task: &Task<'_>,
         full: bool,
         now: i64,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Problem>, Failure> {
         if task.scope() == Scope::Listing {
-            return Ok(());
+            return Ok(None);
         }
+        let mut problem = None;
         if full || self.export.is_none() {
             let session = task.client.session().await;
             let session = session.map_err(|error| problems::failure(&error, task.account))?;
             match &mut self.export {
                 // An answer without them must not cost the export its way in.
                 Some(_) if session.key_attributes.is_null() => {}
-                Some(export) => export.update(task.account.clone(), session.key_attributes)?,
+                Some(export) => {
+                    let is_taken = export.update(task.account.clone(), session.key_attributes)?;
+                    problem = (!is_taken).then(problems::other_keys);
+                }
                 None => {
                     let account = task.account.clone();
                     let export = Export::create(task.dir, account, session.key_attributes)?;
@@ -164,7 +169,7 @@ impl Place {
         let stored = self.state.pull.settings.get("objects");
         let chosen = match task.args.objects {
             Some(chosen) => chosen.as_str(),
-            None if stored.is_some() => return Ok(()),
+            None if stored.is_some() => return Ok(problem),
             None => Objects::Spool.as_str(),
         };
         if stored.is_none_or(|stored| stored != chosen)
@@ -176,7 +181,7 @@ impl Place {
             };
             store.note(&mut self.state, PullFact::Setting(setting));
         }
-        Ok(())
+        Ok(problem)
     }
 
     pub(crate) fn keeps_objects(&self, args: &Args) -> bool {

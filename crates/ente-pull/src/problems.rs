@@ -156,6 +156,17 @@ pub(crate) fn missing(collection: i64) -> Problem {
     }
 }
 
+/// Key attributes that may not open what is in the export.
+pub(crate) fn other_keys() -> Problem {
+    Problem {
+        stage: STAGE.to_owned(),
+        class: "unexpected-answer".to_owned(),
+        cause: "the key attributes that the server sent are incomplete, or of another key pair; those in `export.json` were kept".to_owned(),
+        hint: "check with `ente-login --status` that this is your server; the export opens as before".to_owned(),
+        ..Problem::default()
+    }
+}
+
 /// Time was up before everything was fetched.
 pub(crate) fn out_of_time(left: usize) -> Problem {
     Problem {

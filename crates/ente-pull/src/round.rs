@@ -85,8 +85,9 @@ async fn list(task: &Task<'_>, place: &mut Place, now: i64) -> Result<Listed, Fa
     let served = served.map_err(|error| problems::failure(&error, task.account))?;
     let full = task.args.full || place.needs_full_listing(now);
     place.prepare(&served, full)?;
-    place.settle(task, full, now).await?;
+    let problem = place.settle(task, full, now).await?;
     let (mut listing, mut ciphertext) = place.list(task, &served, full).await?;
+    listing.problems.extend(problem);
     let collections = ("collections".to_owned(), rest::digest_of(&served));
     place.rest.given.extend([collections]);
     drop(served);

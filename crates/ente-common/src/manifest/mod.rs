@@ -36,6 +36,7 @@ pub use waiting::Waiting;
 use crate::disk;
 use crate::exit::{Exit, Failure, chain};
 use crate::layout::STATE_DIR;
+use crate::wire::KeyAttributes;
 
 /// `export.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -142,22 +143,29 @@ impl Export {
         Ok(export)
     }
 
-    /// Writes newer key attributes or a newer e-mail address of the same account.
+    /// Writes newer key attributes or a newer e-mail address of the same account. `false`: these key attributes may not open what is here, so
+    /// the old ones stay.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn update(&mut self, account: Account, key_attributes: Value) -> Result<(), Failure> {
+    pub fn update(&mut self, account: Account, key_attributes: Value) -> Result<bool, Failure> {
+        let old = &self.about.key_attributes;
+        let is_taken = may_replace(old, &key_attributes);
         let about = About {
             format: FORMAT,
             account,
-            key_attributes,
+            key_attributes: if is_taken {
+                key_attributes
+            } else {
+                old.clone()
+            },
         };
         if about != self.about {
             self.about = about;
             self.write_about()
                 .map_err(|error| Failure::disk("cannot write `export.json`", &error))?;
         }
-        Ok(())
+        Ok(is_taken)
     }
 
     fn write_about(&self) -> io::Result<()> {
@@ -281,6 +289,33 @@ impl Export {
         ))
         .hint("wait for it to end; the lock of a dead process of this host frees itself, that of another host or container goes with `--break-lock`")
     }
+}
+
+/// Whether key attributes may take the place of the `old` ones, the only way in without the server: they are complete, and of the same key pair,
+/// which an account keeps for ever.
+fn may_replace(old: &Value, new: &Value) -> bool {
+    let parse = |value: &Value| KeyAttributes::deserialize(value).unwrap_or_default();
+    let (old, new) = (parse(old), parse(new));
+    let needed = |it: &KeyAttributes| {
+        let texts = [
+            &it.kek_salt,
+            &it.encrypted_key,
+            &it.key_decryption_nonce,
+            &it.public_key,
+            &it.encrypted_secret_key,
+            &it.secret_key_decryption_nonce,
+        ];
+        it.mem_limit > 0 && it.ops_limit > 0 && texts.iter().all(|text| !text.is_empty())
+    };
+    let recovers = |it: &KeyAttributes| {
+        let texts = [
+            &it.master_key_encrypted_with_recovery_key,
+            &it.master_key_decryption_nonce,
+        ];
+        texts.iter().all(|text| !text.is_empty())
+    };
+    !needed(&old)
+        || needed(&new) && new.public_key == old.public_key && (recovers(&new) || !recovers(&old))
 }
 
 /// Refuses a state folder with links in it or in `partial/`: what is written there would land elsewhere, and what waits there would be taken from
