@@ -7,7 +7,7 @@ use ente_common::manifest::state::PullState;
 
 use crate::listing::Listing;
 
-/// Files that any run may remove.
+/// Files that any run may remove, however few there are.
 const FEW_FILES: usize = 100;
 
 /// One of the words of the member `change` in a `file` record.
@@ -154,15 +154,24 @@ impl Changes {
         left.owner = file.owner;
     }
 
-    /// So many files are gone that the listing itself is suspect: more than `allowed`, where that is given; else more than both 100 and a
-    /// fifth of them, or any where the listing is blank or nothing is left.
+    /// So many files are gone that the listing itself is suspect: more than `allowed`, where that is given; else than is
+    /// [believed](Self::believed) without a word.
     pub(crate) fn are_suspect(&self, is_blank: bool, allowed: Option<usize>) -> bool {
-        match allowed {
-            Some(allowed) => self.gone > allowed,
-            None if is_blank || self.remaining == 0 => self.gone > 0,
-            None => self.gone > FEW_FILES && self.gone * 5 > self.known,
+        self.gone > allowed.unwrap_or_else(|| self.believed(is_blank))
+    }
+
+    /// So many files may go without the user's word: none where the listing is blank or nothing is left.
+    pub(crate) fn believed(&self, is_blank: bool) -> usize {
+        match is_blank || self.remaining == 0 {
+            true => 0,
+            false => believed(self.known),
         }
     }
+}
+
+/// Of so many files, how many any run may remove: 100, or a fifth of them.
+pub(crate) fn believed(known: usize) -> usize {
+    FEW_FILES.max(known / 5)
 }
 
 fn kind_of_edit(old: &facts::File, new: &facts::File) -> Kind {
@@ -280,6 +289,33 @@ mod tests {
         let changes = Changes::of(&state, &listing);
         assert_eq!(changes.gone_files(), [(2, 102), (3, 103)]);
         assert_eq!((changes.gone, changes.remaining), (2, 1));
+    }
+
+    #[test]
+    fn only_a_number_above_the_default_is_a_word() {
+        for (gone, known, blank, allowed, trusts) in [
+            (1, 200, false, None, false),
+            (1, 200, false, Some(100), false),
+            (1, 200, false, Some(101), true),
+            (1, 1000, false, Some(200), false),
+            (1, 1000, false, Some(201), true),
+            // Where by default nothing is believed, any number is one.
+            (200, 200, false, Some(200), true),
+            (20, 200, true, Some(20), true),
+            (20, 200, true, Some(0), false),
+        ] {
+            let changes = Changes {
+                gone,
+                known,
+                remaining: known - gone,
+                ..Changes::default()
+            };
+            assert_eq!(
+                allowed.is_some_and(|allowed| allowed > changes.believed(blank)),
+                trusts,
+                "{gone} of {known}, {blank}, {allowed:?}"
+            );
+        }
     }
 
     #[test]

@@ -139,7 +139,7 @@ pub(crate) struct Manner<'a> {
     pub(crate) full: bool,
     /// What facts point to and is not there is lost, and everything is listed from the start.
     pub(crate) kept: &'a Kept,
-    /// What is not named is gone, on the user's word; else it is asked for.
+    /// What is not named is gone, on the user's word, which is a number of removals above the default; else it is asked for.
     pub(crate) trusting: bool,
 }
 

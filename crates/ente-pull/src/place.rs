@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use tempfile::TempDir;
 
 use crate::album;
-use crate::changes::Changes;
+use crate::changes::{self, Changes};
 use crate::doubt;
 use crate::listing::{self, Kept, Listing, Manner};
 use crate::problems::{self, STAGE};
@@ -305,12 +305,21 @@ impl Place {
         let manner = Manner {
             full,
             kept: &kept,
-            trusting: task.args.max_remove.is_some(),
+            trusting: task
+                .args
+                .max_remove
+                .is_some_and(|allowed| allowed > changes::believed(self.known_files())),
         };
         let mut journal = Journal::open(&self.ciphertext_dir(), "ciphertext")?;
         let before = &self.state.pull;
         let listing = listing::list(task.client, served, before, manner, &mut journal).await;
         Ok((listing.map_err(|error| task.failure(error))?, journal))
+    }
+
+    /// How many files there were before the listing.
+    fn known_files(&self) -> usize {
+        let ids: HashSet<i64> = self.state.pull.files.keys().map(|key| key.1).collect();
+        ids.len() + self.others
     }
 
     /// What the listing changes; removals that cannot be believed are left out of it, which is a problem and told by `true`.
@@ -328,7 +337,9 @@ impl Place {
             listing.hold_back_removals(before, None);
             return Ok((Changes::of(before, listing), true));
         }
-        if changes.gone == 0 || allowed.is_some() {
+        let believed = changes.believed(listing.is_blank);
+        let is_on_word = allowed.is_some_and(|allowed| allowed > believed);
+        if changes.gone == 0 || is_on_word {
             return Ok((changes, false));
         }
         if !listing.is_partial {
@@ -347,7 +358,7 @@ impl Place {
         if gone.is_empty() {
             return Ok((changes, false));
         }
-        let problem = problems::in_doubt(gone.len(), task.dir);
+        let problem = problems::in_doubt(gone.len(), believed, task.dir);
         listing.problems.push(problem);
         let held = gone.into_iter().map(|(id, _)| id).collect();
         listing.hold_back_removals(before, Some(&held));

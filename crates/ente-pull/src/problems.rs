@@ -126,8 +126,10 @@ pub(crate) fn held_back(gone: usize, known: usize, dir: &Path) -> Problem {
 }
 
 /// Files that are in no album as it was listed, where one could not be listed or changed meanwhile.
-pub(crate) fn in_doubt(files: usize, dir: &Path) -> Problem {
-    let dir = dir.display();
+///
+/// Only a number above what is `believed` anyway is a word for them.
+pub(crate) fn in_doubt(files: usize, believed: usize, dir: &Path) -> Problem {
+    let (dir, word) = (dir.display(), files.max(believed + 1));
     Problem {
         stage: STAGE.to_owned(),
         class: "removals-held-back".to_owned(),
@@ -135,7 +137,7 @@ pub(crate) fn in_doubt(files: usize, dir: &Path) -> Problem {
             "{files} files left their albums and may be in one that could not be listed, or changed meanwhile; they were kept"
         ),
         hint: format!(
-            "run the same command again; if they were really deleted, run `ente-pull --max-remove {files} {dir}`"
+            "run the same command again; if they were really deleted, run `ente-pull --max-remove {word} {dir}`"
         ),
         ..Problem::default()
     }

@@ -443,7 +443,10 @@ fn a_word_lets_through_what_cannot_be_certain() {
         .inject(Match::diff(two), Fault::Status(403), None);
     let kept = [problem("forbidden", two), problem(HELD_BACK, 0)];
     scene.assert_kept(&IMPATIENT, &kept);
-    let trusting = [&IMPATIENT[..], &["--max-remove", "1"]].concat();
+    // A number below the default is a brake, and no word.
+    let careful = [&IMPATIENT[..], &["--max-remove", "100"]].concat();
+    scene.assert_kept(&careful, &kept);
+    let trusting = [&IMPATIENT[..], &["--max-remove", "101"]].concat();
     let outcomes = scene.pull_and_go_on(&trusting);
     assert_eq!(problems(&outcomes), [problem("forbidden", two)]);
     assert!(!look(&scene.machine.export).contains_key("One/1.jpg"));
