@@ -89,8 +89,8 @@ impl ApiError {
 
     /// Classifies what went wrong below HTTP.
     pub(super) fn transport(error: reqwest::Error, request: &str) -> Self {
-        // A timeout while connecting is both; that nothing came in time says more.
-        let kind = if error.is_timeout() {
+        // A timeout while connecting is both: nobody is there, or somebody drops what comes.
+        let kind = if error.is_timeout() && !error.is_connect() {
             ErrorKind::TimedOut
         } else if is_certificate(&error) {
             ErrorKind::Untrusted
@@ -145,8 +145,9 @@ impl ApiError {
 
     /// Whether the other side is short of capacity: a sign to do less at a time.
     pub fn is_overload(&self) -> bool {
-        matches!(self.kind, ErrorKind::TooManyRequests | ErrorKind::TimedOut)
-            || self.status() == Some(503)
+        // Who has no room for one more connection may let it wait too.
+        let is_late = self.transport.as_ref().is_some_and(|it| it.is_timeout());
+        is_late || self.kind == ErrorKind::TooManyRequests || self.status() == Some(503)
     }
 
     /// Whether it is the number of calls that is too large, and not that of wrong codes or proofs.

@@ -242,7 +242,8 @@ impl Client {
             let builder = ClientBuilder::new()
                 .user_agent(concat!("ente-tools/", env!("CARGO_PKG_VERSION")))
                 .redirect(redirect::Policy::none())
-                .connect_timeout(CONNECT_TIMEOUT.min(connection.timeout))
+                // Before the other, which runs meanwhile and would not say what was waited for.
+                .connect_timeout(CONNECT_TIMEOUT.min(connection.timeout * 9 / 10))
                 .read_timeout(connection.timeout)
                 .tls_certs_merge(extra.iter().cloned());
             // A proxy's loopback is another machine's.
@@ -489,6 +490,27 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::TimedOut);
         let told = told.lock().unwrap();
         assert_eq!(told[0], format!("GET {url}/collections/v2"));
+    }
+
+    /// Linux drops what asks for a connection while others wait to be accepted.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_server_that_drops_packets_is_out_of_reach() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let _waiting = tokio::net::TcpStream::connect(address).await.unwrap();
+        let connection = Connection {
+            retries: 0,
+            timeout: Duration::from_millis(200),
+            ..Connection::default()
+        };
+        let endpoint = Endpoint::parse(&format!("http://{address}")).unwrap();
+        let client = Client::new(endpoint, App::Photos, &connection).unwrap();
+        let error = client.collections().await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+        assert!(error.is_overload(), "a small server may do so under load");
     }
 
     #[test]
