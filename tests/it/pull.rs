@@ -569,6 +569,28 @@ fn a_round_that_failed_counts_and_begins_like_any_other() {
 }
 
 #[test]
+fn an_export_that_vanishes_while_it_is_watched_is_not_begun_anew() {
+    let (_museum, machine) = golden();
+    let line = ["ente-pull", "--watch", "1s", "--max-duration", "20s"];
+    let mut child = machine
+        .command(&[&line[..], &[machine.dir()]].concat())
+        .spawn()
+        .unwrap();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let record: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        if record["type"] == "round" && machine.export.join(".ente").exists() {
+            // As when its disk is unmounted, and the mount point stays.
+            fs::rename(&machine.export, machine.home().join("away")).unwrap();
+            fs::create_dir(&machine.export).unwrap();
+        }
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("mount"));
+    assert!(!machine.export.join(".ente").exists());
+}
+
+#[test]
 fn ctrl_c_keeps_what_came_and_the_next_run_goes_on() {
     let (museum, machine) = golden();
     let stall = Fault::StallBody { after: 1_000 };

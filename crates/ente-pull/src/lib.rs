@@ -280,6 +280,7 @@ async fn rounds(
             deadline: args.max_duration.map(|time| Instant::now() + time),
         },
         has_begun: Cell::new(false),
+        has_export: Cell::new(false),
     };
     let mut total = Counts::default();
     loop {

@@ -63,7 +63,7 @@ struct Part {
 impl Place {
     /// Opens the export, if there is one, for writing if the run writes.
     pub(crate) fn open(task: &Task<'_>, now: i64) -> Result<Self, Failure> {
-        let export = match Export::is_at(task.dir)? {
+        let export = match task.finds_export()? {
             true => Some(Export::open(task.dir)?),
             false => None,
         };
@@ -162,6 +162,7 @@ impl Place {
                     let account = task.account.clone();
                     let export = Export::create(task.dir, account, session.key_attributes)?;
                     self.export = Some(export);
+                    task.has_export.set(true);
                     self.enter(task, now)?;
                 }
             }

@@ -74,7 +74,7 @@ pub(crate) async fn round(task: &Task<'_>, io: &mut Io) -> Result<bool, Failure>
 fn find(task: &Task<'_>, now: i64) -> Result<Option<Rest>, Failure> {
     let args = task.args;
     let is_plain = task.scope() == Scope::All && !args.full && args.refetch.is_empty();
-    if !is_plain || !Export::is_at(task.dir)? {
+    if !is_plain || !task.finds_export()? {
         return Ok(None);
     }
     let export = Export::open(task.dir)?;

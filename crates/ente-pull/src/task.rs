@@ -7,7 +7,7 @@ use std::time::Duration;
 use ente_common::api::Client;
 use ente_common::cli::Interrupt;
 use ente_common::exit::{Exit, Failure};
-use ente_common::manifest::Account;
+use ente_common::manifest::{Account, Export};
 use ente_common::record::Scope;
 use tokio::time::Instant;
 
@@ -35,6 +35,8 @@ pub(crate) struct Task<'a> {
     pub(crate) until: Until,
     /// `begin` was printed, by this round or an earlier one.
     pub(crate) has_begun: Cell<bool>,
+    /// There was an export, in this round or an earlier one: where there is none now, none is to be made.
+    pub(crate) has_export: Cell<bool>,
 }
 
 impl Task<'_> {
@@ -51,6 +53,19 @@ impl Task<'_> {
     /// The round is about a part of the account.
     pub(crate) fn is_narrow(&self) -> bool {
         self.ids.is_some() || !self.args.selection.choose_nothing()
+    }
+
+    /// Whether there is an export; none may be where there was one before, as when its disk was unmounted and the mount point stays.
+    pub(crate) fn finds_export(&self) -> Result<bool, Failure> {
+        let is_there = Export::is_at(self.dir)?;
+        if self.has_export.get() && !is_there {
+            let what = format!("`{}` is not an export any more", self.dir.display());
+            return Err(Failure::new(Exit::Failed, what)
+                .cause("it was one in an earlier round of this run")
+                .hint("mount the disk that it lies on, then run the same command again"));
+        }
+        self.has_export.set(is_there);
+        Ok(is_there)
     }
 
     /// Waits for something, unless the run is to stop.
