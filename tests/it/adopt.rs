@@ -464,6 +464,31 @@ fn what_lies_behind_a_link_by_now_is_fetched() {
 }
 
 #[test]
+fn a_manifest_that_can_be_read_is_not_set_aside() {
+    let (_museum, machine) = golden();
+    expect_all(&machine.pipeline(), 0);
+    let state = machine.export.join(".ente");
+    let names = || -> BTreeSet<_> {
+        let entries = fs::read_dir(&state).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
+    };
+    fs::remove_dir_all(state.join("objects")).unwrap();
+    std::os::unix::fs::symlink(machine.home(), state.join("objects")).unwrap();
+    let before = names();
+    let init = ["ente-pull", "--init", machine.dir()];
+    let refused = machine.run(&init).expect(1);
+    assert!(refused.stderr.contains("is a link"), "{}", refused.stderr);
+    assert_eq!(names(), before);
+    fs::remove_file(state.join("objects")).unwrap();
+    let _ = machine.run(&init).expect(0);
+    // What cannot be parsed is.
+    fs::write(state.join("export.json"), "{").unwrap();
+    let _ = machine.run(&init).expect(0);
+    let is_lost = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("lost-");
+    assert!(names().iter().any(is_lost));
+}
+
+#[test]
 fn a_new_manifest_goes_on_as_the_old_one_was_set() {
     let (museum, machine) = golden();
     let pull = ["ente-pull", "--objects", "keep", machine.dir()];

@@ -9,7 +9,7 @@ use ente_common::disk;
 use ente_common::exit::{Exit, Failure};
 use ente_common::layout::STATE_DIR;
 use ente_common::manifest::facts::{PullFact, Setting};
-use ente_common::manifest::{Export, Journal, Lock, State};
+use ente_common::manifest::{Export, Journal, JournalError, Lock, State};
 
 use crate::Args;
 use crate::problems::{self, STAGE};
@@ -112,17 +112,16 @@ fn forgotten(tool: &str, option: &str, value: &str) -> Failure {
     .cause("that was set for this export, and its manifest is a new one")
 }
 
-/// The export in `dir`, if its manifest can be read.
+/// The export in `dir`; none where its manifest is lost or damaged. Whatever else keeps it from being read is no reason to begin another.
 fn whole(dir: &Path) -> Result<Option<Export>, Failure> {
-    let loaded = Export::open(dir).and_then(|export| {
-        State::load(&export.state_dir())?;
-        Ok(export)
-    });
-    match loaded {
-        Ok(export) => Ok(Some(export)),
-        // Not there, or damaged.
-        Err(failure) if failure.exit == Exit::Failed => Ok(None),
-        Err(failure) => Err(failure),
+    if !Export::is_whole_at(dir)? {
+        return Ok(None);
+    }
+    let export = Export::open(dir)?;
+    match State::load(&export.state_dir()) {
+        Ok(_) => Ok(Some(export)),
+        Err(JournalError::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -28,11 +28,12 @@ impl Session {
     /// Loads the token of the account that is named, else of the export's, else the only or default one. Nothing is sent.
     pub(crate) fn open(args: &Args, dir: &Path, io: &Io) -> Result<Self, Failure> {
         let keystore = args.keystore.open(io)?;
-        let owner = match Export::is_at(dir)? {
+        let is_there = match args.init {
             // What is damaged is to be replaced.
-            true if args.init => Export::open(dir)
-                .ok()
-                .map(|export| export.about().account.clone()),
+            true => Export::is_whole_at(dir)?,
+            false => Export::is_at(dir)?,
+        };
+        let owner = match is_there {
             true => Some(Export::open(dir)?.about().account.clone()),
             false => None,
         };

@@ -50,6 +50,12 @@ pub struct About {
     pub key_attributes: Value,
 }
 
+/// What `export.json` says in every format.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+}
+
 /// An export directory that is there and of a format that we know.
 #[derive(Clone, Debug)]
 pub struct Export {
@@ -68,6 +74,23 @@ impl Export {
             .map_err(|error| Failure::disk(format!("cannot look at `{}`", path.display()), &error))
     }
 
+    /// Whether there is an export at `dir` whose `export.json` can be parsed, or is of a newer format. Why it cannot be opened, if so, is another
+    /// matter.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn is_whole_at(dir: &Path) -> Result<bool, Failure> {
+        if !Self::is_at(dir)? {
+            return Ok(false);
+        }
+        let path = dir.join(STATE_DIR).join("export.json");
+        let bytes = fs::read(&path)
+            .map_err(|error| Failure::disk(format!("cannot read `{}`", path.display()), &error))?;
+        let head = serde_json::from_slice::<Head>(&bytes);
+        Ok(head.is_ok_and(|head| head.format > FORMAT)
+            || serde_json::from_slice::<About>(&bytes).is_ok())
+    }
+
     /// Opens the export at `dir`.
     ///
     /// # Errors
@@ -83,10 +106,6 @@ impl Export {
             .hint(format!("start one with `ente-pull {}`", dir.display())),
             _ => Failure::disk(format!("cannot read `{}`", path.display()), &error),
         })?;
-        #[derive(Deserialize)]
-        struct Head {
-            format: u32,
-        }
         let damaged = |error: serde_json::Error| {
             Failure::new(Exit::Failed, format!("`{}` is damaged", path.display()))
                 .cause(error)
