@@ -364,3 +364,18 @@ fn one_change_among_many_files_touches_the_facts_of_its_album_alone() {
     let read = machine.run(&["ente-pull", "--full", machine.dir()]);
     assert_eq!(read.code, 1, "what was hidden can be seen: {read:?}");
 }
+
+#[test]
+fn what_a_filter_left_out_is_not_forgotten() {
+    let (_museum, machine) = golden();
+    for line in [
+        &["ente-pull"][..],
+        &["ente-decrypt"],
+        &["ente-meta", "--album", "Family"],
+        &["ente-meta"],
+        &["ente-verify"],
+    ] {
+        let _ = machine.run(&[line, &[machine.dir()]].concat()).expect(0);
+    }
+    assert_golden(&machine.export, &expected("1-initial"));
+}

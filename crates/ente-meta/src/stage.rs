@@ -462,8 +462,9 @@ impl<'a> Stage<'a> {
             return Ok(());
         }
         self.planner.forget();
-        // What comes while this goes on is for the next run.
+        // What comes while this goes on is for the next run; so is what the filter leaves out.
         let rest = self.library.rest();
+        let rest = rest.filter(|_| !self.plan.filter.is_active());
         let at = self.library.state.meta.sidecars_at();
         let files = self.library.files().into_iter();
         let known: Vec<i64> = files
