@@ -1,6 +1,7 @@
 //! What the crash tests (`cargo xtask crash`) found, each in the least that shows it.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use ente_tests::harness::{Machine, expect_all, tree};
@@ -251,6 +252,46 @@ fn half_an_object_is_not_trusted_after_a_power_cut() {
     leave_lock(&machine, "ente-pull", "the one before");
     expect_all(&machine.pipeline(), 0);
     assert!(machine.export.join("Album/a.jpg").is_file());
+}
+
+/// An album with a photo whose caption was edited: the sidecar before that, and the one that tells it.
+fn edited() -> (Museum, Machine, PathBuf, [Vec<u8>; 2], PathBuf) {
+    let (museum, machine, (album, file)) = exported(|live| {
+        let album = live.create_album("Album");
+        let file = live.upload(album, NewFile::new("a.jpg", photo(1)));
+        (album, file)
+    });
+    let sidecar = machine.export.join("Album/metadata/a.jpg.json");
+    let old = fs::read(&sidecar).unwrap();
+    museum.with_library(|library| library.live_mut().set_caption(file, "new"));
+    expect_all(&machine.steps(), 0);
+    let new = fs::read(&sidecar).unwrap();
+    assert_ne!(old, new);
+    let parked = format!(".ente/partial/meta-{album}-{file}-0");
+    let parked = machine.export.join(parked);
+    (museum, machine, sidecar, [old, new], parked)
+}
+
+#[test]
+fn a_sidecar_that_cannot_take_its_place_waits_for_it() {
+    let (_museum, machine, sidecar, [old, new], parked) = edited();
+    // Its fact was written, and its place cannot be had.
+    fs::write(&parked, &new).unwrap();
+    fs::write(&sidecar, &old).unwrap();
+    let folder = sidecar.parent().unwrap();
+    let aside = machine.home().join("metadata");
+    fs::rename(folder, &aside).unwrap();
+    fs::write(folder, "in the way").unwrap();
+    for _ in 0..2 {
+        let run = machine.run(&["ente-meta", machine.dir()]).expect(3);
+        assert_eq!(run.records_of("problem")[0]["class"], "not-written");
+        assert_eq!(fs::read(&parked).unwrap(), new);
+    }
+    fs::remove_file(folder).unwrap();
+    fs::rename(&aside, folder).unwrap();
+    let _ = machine.run(&["ente-meta", machine.dir()]).expect(0);
+    assert_eq!(fs::read(&sidecar).unwrap(), new);
+    assert!(!parked.exists());
 }
 
 /// The lock of a process that is no more, of this or another start of the host.

@@ -20,23 +20,35 @@ const SIDECARS: &str = "sidecars";
 /// Where they may lie still, while a change of that setting is under way.
 const FROM: &str = "sidecars_from";
 
-/// Finishes what killed runs left in `partial/`. No other tool may be moving sidecars meanwhile.
+/// What could not be moved.
+#[derive(Debug)]
+pub(crate) struct Stuck {
+    /// Whose sidecar it is.
+    pub(crate) key: PartKey,
+    /// Where it was to go.
+    pub(crate) path: String,
+    /// Why it could not.
+    pub(crate) error: io::Error,
+}
+
+/// Finishes what killed runs left in `partial/`, and tells what has to wait there. No other tool may be moving sidecars meanwhile.
 ///
 /// # Errors
 /// When the disk does not let us, or another run holds the lock.
-pub(crate) fn recover(writer: &mut Writer, state: &mut State) -> Result<(), Failure> {
+pub(crate) fn recover(writer: &mut Writer, state: &mut State) -> Result<Vec<Stuck>, Failure> {
+    let mut stuck = Vec::new();
     let entries = match fs::read_dir(writer.export().state_path("partial")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(stuck),
         entries => entries.map_err(|error| untidy(&error))?,
     };
     for entry in entries {
         let name = entry.map_err(|error| untidy(&error))?.file_name();
         if let Some(left) = name.to_str().and_then(LeftOver::parse) {
             writer.lock(state)?;
-            left.settle(writer.export(), state)?;
+            stuck.extend(left.settle(writer.export(), state)?);
         }
     }
-    Ok(())
+    Ok(stuck)
 }
 
 fn untidy(error: &io::Error) -> Failure {
@@ -89,12 +101,12 @@ impl LeftOver {
         there.filter_map(|name| Self::parse(&name)).collect()
     }
 
-    /// Moves it to its place, or removes it where it has none. One that was edited is kept.
-    pub(crate) fn settle(&self, export: &Export, state: &State) -> Result<(), Failure> {
+    /// Moves it to its place, or removes it where it has none. One that was edited is kept, and so is one that cannot be moved now.
+    pub(crate) fn settle(&self, export: &Export, state: &State) -> Result<Option<Stuck>, Failure> {
         let partial = export.state_path("partial");
         let Found::File(blake3) = look(&partial, &self.name).map_err(|error| untidy(&error))?
         else {
-            return Ok(());
+            return Ok(None);
         };
         let recorded = state.meta.sidecars.get(&self.key);
         let is_recorded = recorded.is_some_and(|sidecar| sidecar.blake3 == Some(blake3));
@@ -104,17 +116,22 @@ impl LeftOver {
             false => Some(first),
         });
         let from = partial.join(&self.name);
-        let done = match place {
-            // The fact was written, the rename was not: what is there is the one before.
-            Some(path) if self.is_new && is_recorded => put(export, &from, &path, true),
-            Some(path) if !self.is_new => put(export, &from, &path, false),
-            _ => Err(io::ErrorKind::NotFound.into()),
-        };
+        if let Some(path) = place.filter(|_| is_recorded || !self.is_new) {
+            // The fact of a new one was written, the rename was not: what is there is the one before.
+            match put(export, &from, &path, self.is_new) {
+                Ok(()) => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    let key = self.key;
+                    return Ok(Some(Stuck { key, path, error }));
+                }
+            }
+        }
         // An edited one without a place stays where it is: it is the user's.
-        if done.is_err() && (self.is_new || is_recorded) {
+        if self.is_new || is_recorded {
             fs::remove_file(from).map_err(|error| untidy(&error))?;
         }
-        Ok(())
+        Ok(None)
     }
 }
 

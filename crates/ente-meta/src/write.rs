@@ -122,7 +122,8 @@ impl Writer {
             // `ente-decrypt` is done with this file: what waits was left by a killed run.
             for left in LeftOver::of(&self.export, task.wanted.key) {
                 self.lock(state)?;
-                left.settle(&self.export, state)?;
+                // One that has to wait is told of at the end of the run, if it waits still.
+                let _ = left.settle(&self.export, state)?;
             }
         }
         let mut steps = self.decide(state, at, tasks);
