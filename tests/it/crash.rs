@@ -294,6 +294,33 @@ fn a_sidecar_that_cannot_take_its_place_waits_for_it() {
     assert!(!parked.exists());
 }
 
+#[test]
+fn what_the_user_put_where_a_sidecar_was_to_come_stays() {
+    let (museum, machine, sidecar, [_, new], parked) = edited();
+    let mine = b"{\"mine\":true}";
+    fs::write(&parked, &new).unwrap();
+    fs::write(&sidecar, mine).unwrap();
+    let _ = machine.run(&["ente-meta", machine.dir()]).expect(0);
+    assert_eq!(fs::read(&sidecar).unwrap(), mine);
+    assert!(!parked.exists());
+
+    // The same of the first sidecar of a file.
+    let (album, file) = museum.with_library(|library| {
+        let live = library.live_mut();
+        let album = live.create_album("Second");
+        (album, live.upload(album, NewFile::new("b.jpg", photo(2))))
+    });
+    expect_all(&machine.steps()[..3], 0);
+    let sidecar = machine.export.join("Second/metadata/b.jpg.json");
+    let parked = format!(".ente/partial/meta-{album}-{file}-0");
+    let parked = machine.export.join(parked);
+    fs::rename(&sidecar, &parked).unwrap();
+    fs::write(&sidecar, mine).unwrap();
+    let _ = machine.run(&["ente-meta", machine.dir()]).expect(0);
+    assert_eq!(fs::read(&sidecar).unwrap(), mine);
+    assert!(!parked.exists());
+}
+
 /// The lock of a process that is no more, of this or another start of the host.
 fn leave_lock(machine: &Machine, tool: &str, boot: &str) {
     let mut dead = Command::new("true").spawn().unwrap();

@@ -111,6 +111,7 @@ pub(crate) fn decide<'a>(export: &Export, state: &State, at: Sidecars, task: &'a
             } else {
                 Digest::default()
             },
+            over: recorded.map_or(Digest::default(), |recorded| recorded.over),
             second: false,
             n: recorded.map_or(1, |recorded| recorded.n),
             gone: false,
@@ -160,6 +161,7 @@ impl<'a> Step<'a> {
         };
         if is_ours {
             self.fact.n = recorded.map_or(0, |recorded| recorded.n) + 1;
+            self.fact.over = Digest::default();
             self.add(export, task, path.to_owned(), found, false);
         } else {
             self.outcome = Outcome::Left(path.to_owned());
@@ -215,6 +217,10 @@ impl<'a> Step<'a> {
         let suffix = if is_second { "-2" } else { "" };
         let temporary = format!("partial/meta-{collection}-{file}-{part}{suffix}");
         self.outcome = Outcome::Written;
+        if let Found::File(found) = found {
+            // Of two it is the same content, the one before.
+            self.fact.over = found.into();
+        }
         self.files.push(Whole {
             path,
             temporary: export.state_path(&temporary),

@@ -9,7 +9,7 @@ use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::layout::{self, Sidecars};
 use ente_common::manifest::facts::{MetaFact, Setting, Sidecar};
-use ente_common::manifest::{Export, PartKey, State};
+use ente_common::manifest::{Digest, Export, PartKey, State};
 use ente_common::naming::second_sidecar_name;
 
 use crate::decide::{Found, look, parent};
@@ -20,35 +20,33 @@ const SIDECARS: &str = "sidecars";
 /// Where they may lie still, while a change of that setting is under way.
 const FROM: &str = "sidecars_from";
 
-/// What could not be moved.
+/// What did not come to its place.
 #[derive(Debug)]
-pub(crate) struct Stuck {
-    /// Whose sidecar it is.
-    pub(crate) key: PartKey,
-    /// Where it was to go.
-    pub(crate) path: String,
-    /// Why it could not.
-    pub(crate) error: io::Error,
+pub(crate) enum Unsettled {
+    /// Somebody's file lies at this path, and stays.
+    Left(String),
+    /// This sidecar could not be moved to this path, and waits.
+    Stuck(PartKey, String, io::Error),
 }
 
-/// Finishes what killed runs left in `partial/`, and tells what has to wait there. No other tool may be moving sidecars meanwhile.
+/// Finishes what killed runs left in `partial/`, and tells what did not come to its place. No other tool may be moving sidecars meanwhile.
 ///
 /// # Errors
 /// When the disk does not let us, or another run holds the lock.
-pub(crate) fn recover(writer: &mut Writer, state: &mut State) -> Result<Vec<Stuck>, Failure> {
-    let mut stuck = Vec::new();
+pub(crate) fn recover(writer: &mut Writer, state: &mut State) -> Result<Vec<Unsettled>, Failure> {
+    let mut unsettled = Vec::new();
     let entries = match fs::read_dir(writer.export().state_path("partial")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(stuck),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(unsettled),
         entries => entries.map_err(|error| untidy(&error))?,
     };
     for entry in entries {
         let name = entry.map_err(|error| untidy(&error))?.file_name();
         if let Some(left) = name.to_str().and_then(LeftOver::parse) {
             writer.lock(state)?;
-            stuck.extend(left.settle(writer.export(), state)?);
+            unsettled.extend(left.settle(writer.export(), state)?);
         }
     }
-    Ok(stuck)
+    Ok(unsettled)
 }
 
 fn untidy(error: &io::Error) -> Failure {
@@ -102,7 +100,11 @@ impl LeftOver {
     }
 
     /// Moves it to its place, or removes it where it has none. One that was edited is kept, and so is one that cannot be moved now.
-    pub(crate) fn settle(&self, export: &Export, state: &State) -> Result<Option<Stuck>, Failure> {
+    pub(crate) fn settle(
+        &self,
+        export: &Export,
+        state: &State,
+    ) -> Result<Option<Unsettled>, Failure> {
         let partial = export.state_path("partial");
         let Found::File(blake3) = look(&partial, &self.name).map_err(|error| untidy(&error))?
         else {
@@ -116,22 +118,40 @@ impl LeftOver {
             false => Some(first),
         });
         let from = partial.join(&self.name);
+        let mut left = None;
         if let Some(path) = place.filter(|_| is_recorded || !self.is_new) {
-            // The fact of a new one was written, the rename was not: what is there is the one before.
-            match put(export, &from, &path, self.is_new) {
+            let replaces = self.replaces(export, recorded, &path);
+            match replaces.and_then(|replaces| put(export, &from, &path, replaces)) {
                 Ok(()) => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => {
-                    let key = self.key;
-                    return Ok(Some(Stuck { key, path, error }));
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    left = self.is_new.then_some(Unsettled::Left(path));
                 }
+                Err(error) => return Ok(Some(Unsettled::Stuck(self.key, path, error))),
             }
         }
         // An edited one without a place stays where it is: it is the user's.
         if self.is_new || is_recorded {
             fs::remove_file(from).map_err(|error| untidy(&error))?;
         }
-        Ok(None)
+        Ok(left)
+    }
+
+    /// The fact of a new one was written, the rename was not: at its path is still what it takes the place of, unless somebody came first.
+    fn replaces(
+        &self,
+        export: &Export,
+        recorded: Option<&Sidecar>,
+        path: &str,
+    ) -> io::Result<bool> {
+        let Some(recorded) = recorded.filter(|_| self.is_new) else {
+            return Ok(false);
+        };
+        Ok(match look(export.dir(), path)? {
+            Found::File(found) => {
+                Some(found) == recorded.blake3 || Digest::from(found) == recorded.over
+            }
+            Found::Nothing | Found::Other => false,
+        })
     }
 }
 

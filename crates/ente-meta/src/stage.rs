@@ -21,7 +21,7 @@ use crate::open::{Entries, Library, live_placements, record_entries};
 use crate::plan::Planner;
 use crate::problem;
 use crate::rest;
-use crate::settle::{self, Stuck};
+use crate::settle::{self, Unsettled};
 use crate::tally::Tally;
 use crate::write::Writer;
 
@@ -357,13 +357,20 @@ impl<'a> Stage<'a> {
             return Ok(());
         };
         let state = &mut self.library.state;
-        let stuck = settle::recover(writer, state)?;
+        let unsettled = settle::recover(writer, state)?;
         let left = settle::convert(writer, state, self.plan.sidecars)?;
         self.tally.left.extend(left);
-        for Stuck { key, path, error } in stuck {
-            // What this run tried in vain to write was told.
-            if self.stuck.insert(key.1) {
-                self.problem(problem::not_written(key, path, &error))?;
+        for unsettled in unsettled {
+            match unsettled {
+                Unsettled::Left(path) => {
+                    self.tally.left.insert(path);
+                }
+                // What this run tried in vain to write was told.
+                Unsettled::Stuck(key, path, error) => {
+                    if self.stuck.insert(key.1) {
+                        self.problem(problem::not_written(key, path, &error))?;
+                    }
+                }
             }
         }
         Ok(())

@@ -285,7 +285,6 @@ fn a_killed_run_is_finished_by_the_next() {
     // The fact stands, the rename did not happen.
     let sidecar = scratch.path("Family/metadata/favourite.jpg.json");
     std::fs::rename(&sidecar, partial("meta-14-125-0")).unwrap();
-    std::fs::write(sidecar, "the one before").unwrap();
     // The fact was not written.
     std::fs::write(partial("meta-13-101-0"), "half").unwrap();
     // `ente-decrypt` was moving these, one of them edited.
@@ -305,8 +304,7 @@ fn a_killed_run_is_finished_by_the_next() {
 
     // In a pipe the same holds for what is about to change: 102 gets a caption.
     let sidecar = scratch.path("Vacation 2024/metadata/photo2.jpg.json");
-    std::fs::rename(&sidecar, scratch.path(".ente/partial/meta-13-102-0")).unwrap();
-    std::fs::write(&sidecar, "the one before").unwrap();
+    std::fs::copy(&sidecar, scratch.path(".ente/partial/meta-13-102-0")).unwrap();
     std::fs::remove_file(scratch.path("Camera/metadata/img_1.jpg.json")).unwrap();
     scratch.enter("2-changed");
     let run = scratch.pipe(&["-"], &scratch.records("all"));

@@ -609,6 +609,9 @@ pub struct Sidecar {
     /// Digest of all that it was made of.
     #[serde(default, skip_serializing_if = "Digest::is_unknown")]
     pub inputs: Digest,
+    /// BLAKE3 of what it took the place of; unknown where nothing was there.
+    #[serde(default, skip_serializing_if = "Digest::is_unknown")]
+    pub over: Digest,
     /// A second one for importers stands beside it.
     #[serde(default, skip_serializing_if = "no")]
     pub second: bool,
