@@ -89,12 +89,13 @@ impl Library {
     ///
     /// # Errors
     /// When the manifest cannot be read.
-    pub(crate) fn load(&mut self, news: Option<News>) -> Result<(), JournalError> {
+    pub(crate) fn load(&mut self, news: Option<(News, Rest)>) -> Result<(), JournalError> {
         let Some(manifest) = &mut self.manifest else {
             return Ok(());
         };
         let dir = &manifest.dir;
-        self.rest = rest::begin(dir);
+        let (news, rest) = news.map_or((None, None), |(news, rest)| (Some(news), Some(rest)));
+        self.rest = rest.unwrap_or_else(|| rest::begin(dir));
         manifest.pull = Follow::new::<PullFact>(dir);
         manifest.decrypt = Follow::new::<DecryptFact>(dir);
         let focus = news.as_ref().map(|news| &news.focus);

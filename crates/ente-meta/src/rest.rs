@@ -32,14 +32,16 @@ pub(crate) fn holds(state_dir: &Path, sidecars: Option<Sidecars>) -> bool {
             .is_some_and(|rest| asks_nothing_new(&rest, sidecars) && rest.holds(state_dir, is_idle))
 }
 
-/// What can be touched since a run found nothing to do; `None`: everything.
+/// What can be touched since a run found nothing to do; `None`: everything. With it comes the rest of a run that goes by it: what `ente-verify`
+/// finds from now on is not among this news, and so is for the next run.
 ///
 /// # Errors
 /// When the manifest cannot be read.
 pub(crate) fn news(
     state_dir: &Path,
     sidecars: Option<Sidecars>,
-) -> Result<Option<News>, JournalError> {
+) -> Result<Option<(News, Rest)>, JournalError> {
+    let begun = begin(state_dir);
     // `ente-decrypt` may be at work.
     let is_ours = |name: &str| name.starts_with("meta-") || name.starts_with("sidecar-");
     if rest::is_disturbed_by(state_dir, "meta", is_ours) {
@@ -50,7 +52,7 @@ pub(crate) fn news(
         return Ok(None);
     };
     news.focus.widen(state_dir)?;
-    Ok(Some(news))
+    Ok(Some((news, begun)))
 }
 
 fn asks_nothing_new(rest: &Rest, sidecars: Option<Sidecars>) -> bool {
@@ -75,4 +77,56 @@ pub(crate) fn note(writer: &mut Writer, state: &mut State, mut rest: Rest) -> Re
         return Ok(());
     }
     writer.record(state, vec![MetaFact::Rest(rest)])
+}
+
+#[cfg(test)]
+mod tests {
+    use ente_common::crypto::{KeyPair, MasterKey, SecretKey};
+    use ente_common::keystore::KeysFile;
+    use ente_common::manifest::facts::{Finding, VerifyFact};
+    use ente_common::manifest::{Account, Journal};
+
+    use super::*;
+    use crate::open::Library;
+
+    #[test]
+    fn what_is_found_while_news_are_taken_is_for_the_next_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let _ = Journal::open(dir.path(), "pull").unwrap().sync();
+        let mut verify = Journal::open(dir.path(), "verify").unwrap();
+        let mut find = |file| {
+            verify.append(&VerifyFact::Finding(Finding {
+                collection: 1,
+                file,
+                what: "sidecar".to_owned(),
+                class: "missing".to_owned(),
+                ..Finding::default()
+            }));
+            verify.sync().unwrap();
+        };
+        find(1);
+        let mut meta = Journal::open(dir.path(), "meta").unwrap();
+        meta.append(&MetaFact::Rest(begin(dir.path())));
+        meta.sync().unwrap();
+        find(2);
+        let (news, rest) = news(dir.path(), None).unwrap().unwrap();
+        assert!(news.focus.has(2));
+        find(3);
+        let keys = KeysFile {
+            account: Account {
+                endpoint: String::new(),
+                app: String::new(),
+                user_id: 1,
+                email: String::new(),
+            },
+            master_key: MasterKey::from([1; 32]),
+            key_pair: KeyPair::new(SecretKey::from([2; 32])),
+        };
+        let mut library = Library::new(keys, Some(dir.path().to_owned()));
+        library.load(Some((news, rest))).unwrap();
+        assert!(!library.state.knows(3));
+        meta.append(&MetaFact::Rest(library.rest().unwrap()));
+        meta.sync().unwrap();
+        assert!(!holds(dir.path(), None));
+    }
 }
