@@ -321,6 +321,50 @@ fn what_the_user_put_where_a_sidecar_was_to_come_stays() {
     assert!(!parked.exists());
 }
 
+#[test]
+fn what_waits_in_partial_is_not_missing() {
+    let (museum, machine, (first, file)) = exported(|live| {
+        let (first, second) = (live.create_album("First"), live.create_album("Second"));
+        live.upload(second, NewFile::new("b.jpg", photo(2)));
+        (first, live.upload(first, NewFile::new("a.jpg", photo(1))))
+    });
+    let facts = ente_tests::harness::folded(&machine.export);
+    let version = facts[&format!("pull file {first} {file}")]["version"].clone();
+    let second = museum.with_library(|library| {
+        let live = library.live_mut();
+        let second = live.albums_of(file)[0];
+        let to = live.create_album("Third");
+        live.move_to(file, second, to);
+        to
+    });
+    expect_all(&machine.steps(), 0);
+    let before = tree(&machine.export);
+    let version = version.as_str().unwrap();
+    for (path, name) in [
+        ("Third", format!("album-{second}")),
+        ("Third/a.jpg", format!("old-{first}-{file}-0-{version}")),
+        (
+            "Third/metadata/a.jpg.json",
+            format!("meta-{second}-{file}-0"),
+        ),
+    ] {
+        let parked = machine.export.join(".ente/partial").join(&name);
+        fs::rename(machine.export.join(path), &parked).unwrap();
+        let checked = machine.run(&["ente-verify", machine.dir()]).expect(4);
+        let findings = checked.records_of("finding");
+        assert!(!findings.is_empty());
+        for finding in findings {
+            assert_eq!(finding["class"], "not-exported", "{name}: {finding}");
+        }
+        museum.reset_log();
+        expect_all(&machine.pipeline(), 0);
+        assert!(museum.fetched_objects().is_empty(), "{name}");
+        assert!(!parked.exists());
+        let _ = machine.run(&["ente-verify", machine.dir()]).expect(0);
+        assert!(tree(&machine.export).keys().eq(before.keys()), "{name}");
+    }
+}
+
 /// The lock of a process that is no more, of this or another start of the host.
 fn leave_lock(machine: &Machine, tool: &str, boot: &str) {
     let mut dead = Command::new("true").spawn().unwrap();

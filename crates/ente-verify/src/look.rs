@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ente_common::cli::Interrupt;
 use ente_common::digest::ContentHasher;
 use ente_common::disk::mtime_us;
+use ente_common::id::Version;
 use ente_common::layout::{STATE_DIR, join};
 use ente_common::manifest::Export;
 use ente_common::ui::Progress;
@@ -19,6 +20,9 @@ use crate::plan::{Expected, Subject, What, Written};
 
 /// Plain reads of this size keep BLAKE3 busy; maps of files that may change under us would not be safe.
 const PIECE_BYTES: u64 = 1 << 20;
+
+/// Where files wait that are under way.
+const PARTIAL: &str = ".ente/partial";
 
 /// How closely files are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +94,11 @@ impl Looker {
         if let Some(progress) = &self.progress {
             progress.finish();
         }
+    }
+
+    /// Forgets what the folders were: a run that began meanwhile may have moved them.
+    pub(crate) fn forget(&self) {
+        lock(&self.folders).clear();
     }
 
     /// Whether anything is at `path`.
@@ -206,8 +215,11 @@ impl Looker {
 
     /// What to say of a file that is not in its place: a run that was cut off may have left it in `partial/` on its way there.
     fn missing(&self, expected: &Expected, written: &Written) -> Outcome {
-        let Some(parked) = self.under_way(&expected.subject) else {
-            return Outcome::Wrong(Class::Missing, None);
+        let path = expected.path.as_deref().unwrap_or_default();
+        let parked = match self.under_way(&expected.subject, path) {
+            Ok(Some(parked)) => parked,
+            Ok(None) => return Outcome::Wrong(Class::Missing, None),
+            Err(error) => return Outcome::Unreadable(error),
         };
         match self.look(&parked, written) {
             // The next run puts it back as it is.
@@ -223,24 +235,53 @@ impl Looker {
         }
     }
 
-    /// The path below the export of a file that waits in `partial/`.
-    fn under_way(&self, of: &Subject) -> Option<String> {
+    /// The path below the export of a file that waits in `partial/` on its way to `path`: by itself, in the folder of its album, or as that of
+    /// the album that it left.
+    fn under_way(&self, of: &Subject, path: &str) -> io::Result<Option<String>> {
+        if of.what == What::Object {
+            return Ok(None);
+        }
         let place = format!("{}-{}-{}", of.collection, of.file, of.part);
-        let names = match (of.what, of.version) {
-            (What::Sidecar, _) => vec![format!("sidecar-{place}")],
+        let mut names = match (of.what, of.version) {
             (What::Content, Some(version)) => {
                 vec![
                     format!("new-{place}-{version}"),
                     format!("old-{place}-{version}"),
                 ]
             }
-            (What::Content, None) | (What::Object, _) => vec![],
+            (What::Sidecar, _) => vec![
+                format!("sidecar-{place}"),
+                format!("meta-{place}"),
+                format!("meta-{place}-2"),
+            ],
+            _ => vec![],
         };
-        let paths = names
-            .into_iter()
-            .map(|name| format!("{STATE_DIR}/partial/{name}"));
+        if let Some((_, below)) = path.split_once('/') {
+            names.push(format!("album-{}/{below}", of.collection));
+        }
+        let paths = names.into_iter().map(|name| format!("{PARTIAL}/{name}"));
         let mut files = paths.filter(|path| join(&self.root, path).is_file());
-        files.next()
+        match (files.next(), of.what, of.version) {
+            (None, What::Content, Some(version)) => self.on_the_move(of, version),
+            (found, ..) => Ok(found),
+        }
+    }
+
+    /// As [`under_way`](Self::under_way), of a part that was in any album.
+    fn on_the_move(&self, of: &Subject, version: Version) -> io::Result<Option<String>> {
+        let ending = format!("-{}-{}-{version}", of.file, of.part);
+        let entries = match fs::read_dir(join(&self.root, PARTIAL)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            entries => entries?,
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("old-") && name.ends_with(&ending) {
+                return Ok(Some(format!("{PARTIAL}/{name}")));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -296,6 +296,7 @@ impl Check<'_> {
             listed.compare(&self.live.state, &mut expected);
         }
         let looker = self.looker;
+        looker.forget();
         let outcomes = pool.install(|| expected.iter().map(|it| looker.check(it)).collect());
         self.found(&expected, outcomes, io)
     }
