@@ -215,3 +215,19 @@ fn the_owners_hashes_tell_what_a_forged_record_hides() {
     assert_eq!(outcomes[2].records_of("finding")[0]["path"], path);
     assert_eq!(folded(&machine.export), before, "a listing writes nothing");
 }
+
+#[test]
+fn a_foreign_name_in_the_trash_goes_without_a_fact() {
+    let (_museum, machine) = golden();
+    expect_all(&machine.pipeline(), 0);
+    let trashed = machine.export.join(".ente/trash/2020-01-01/A");
+    fs::create_dir_all(&trashed).unwrap();
+    for name in ["x.jpg:Zone.Identifier", "a\\b.jpg", "x.jpg"] {
+        fs::write(trashed.join(name), name).unwrap();
+    }
+    let _ = machine
+        .run(&["ente-verify", "--prune", machine.dir()])
+        .expect(0);
+    assert!(!trashed.exists());
+    expect_all(&machine.steps(), 0);
+}

@@ -147,12 +147,8 @@ impl Pruner {
         io: &Io,
     ) -> Result<(), Failure> {
         for (path, _) in batch.iter() {
-            let below = path.strip_prefix(trash).unwrap_or(path);
-            let components: Option<Vec<&str>> = below.iter().map(|it| it.to_str()).collect();
-            // A name that is no text was given by nobody who records it.
-            if let Some(components) = components {
-                let path = components.join("/");
-                self.journal.append(&VerifyFact::Pruned(Pruned { path }));
+            if let Some(fact) = Pruned::of(path.strip_prefix(trash).unwrap_or(path)) {
+                self.journal.append(&VerifyFact::Pruned(fact));
             }
         }
         self.journal.sync()?;

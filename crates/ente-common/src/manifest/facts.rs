@@ -1,6 +1,6 @@
 //! The facts of each file, as `docs/formats/manifest.md` defines them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use blake3::Hash;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -128,7 +128,7 @@ mod inside {
         !matches!(name, "" | "." | "..") && !name.contains(['/', '\\', ':', '\0'])
     }
 
-    fn is_path(path: &str) -> bool {
+    pub(super) fn is_path(path: &str) -> bool {
         path.split('/').all(is_name)
     }
 
@@ -733,6 +733,15 @@ pub struct Pruned {
     /// Path below `trash/`.
     #[serde(deserialize_with = "inside::path")]
     pub path: String,
+}
+
+impl Pruned {
+    /// The fact about this path below `trash/`; `None` where no tool gives such names, so that nobody recorded what lay there.
+    pub fn of(path: &Path) -> Option<Self> {
+        let names: Option<Vec<&str>> = path.iter().map(|name| name.to_str()).collect();
+        let path = names?.join("/");
+        inside::is_path(&path).then_some(Self { path })
+    }
 }
 
 #[cfg(test)]
