@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use ente_tests::harness::{Machine, Outcome, assert_golden, expect_all, folded};
 use ente_tests::journal::summed;
@@ -230,4 +232,40 @@ fn a_foreign_name_in_the_trash_goes_without_a_fact() {
         .expect(0);
     assert!(!trashed.exists());
     expect_all(&machine.steps(), 0);
+}
+
+#[test]
+fn what_is_found_a_second_time_in_a_later_round_is_recorded_too() {
+    let (_museum, machine) = golden();
+    let printed = machine.pipe(&[
+        &["ente-pull", machine.dir()],
+        &["ente-decrypt", "-"],
+        &["ente-meta", "-"],
+    ]);
+    expect_all(&printed, 0);
+    let lines: Vec<&str> = printed[2].stdout.lines().collect();
+    let path = "Vacation 2024/photo2.jpg";
+    let file = lines.iter().find(|line| line.contains(path)).unwrap();
+    let lost = machine.export.join(path);
+    let mut verify = machine.command(&["ente-verify", "-"]);
+    let mut verify = verify.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = verify.stdin.take().unwrap();
+    let mut told = BufReader::new(verify.stdout.take().unwrap()).lines();
+    writeln!(stdin, "{}", lines[0]).unwrap();
+    for round in 1..=2 {
+        fs::remove_file(&lost).unwrap();
+        writeln!(stdin, "{file}\n{{\"v\":1,\"type\":\"round\"}}").unwrap();
+        let is_finding = |line: String| line.contains("\"finding\"");
+        assert!(told.any(|line| is_finding(line.unwrap())), "{round}");
+        if round == 1 {
+            let export = [&["ente-pull", machine.dir()][..], &["ente-decrypt", "-"]];
+            expect_all(&machine.pipe(&export), 0);
+            assert!(lost.is_file());
+        }
+    }
+    drop(stdin);
+    told.for_each(drop);
+    let _ = verify.wait().unwrap();
+    expect_all(&machine.pipeline(), 0);
+    assert!(lost.is_file());
 }

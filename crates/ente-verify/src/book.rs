@@ -147,6 +147,11 @@ impl Book {
         }
     }
 
+    /// Of what is found from now on, nothing was settled: the stages before may have written it anew.
+    pub(crate) fn next_round(&mut self) {
+        self.settled.clear();
+    }
+
     /// What cannot be told this time stays as it was.
     pub(crate) fn leave(&mut self, subject: &Subject) {
         self.settled.insert(key_of(subject));

@@ -196,6 +196,9 @@ impl Stage<'_> {
             if outcomes.iter().any(|it| matches!(it, Outcome::Stopped)) {
                 return Ok(());
             }
+            if record.kind() == "round" {
+                self.report.book.next_round();
+            }
             let gone = self.not_gone(&record);
             if !outcomes.is_empty() {
                 let well = outcomes.iter().all(|it| matches!(it, Outcome::Well));
