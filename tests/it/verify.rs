@@ -269,3 +269,32 @@ fn what_is_found_a_second_time_in_a_later_round_is_recorded_too() {
     expect_all(&machine.pipeline(), 0);
     assert!(lost.is_file());
 }
+
+#[test]
+fn a_part_of_a_listing_is_not_taken_for_the_account() {
+    let (_museum, machine) = golden();
+    expect_all(&machine.pipeline(), 0);
+    fs::remove_file(machine.export.join("Vacation 2024/photo2.jpg")).unwrap();
+    let pull = |option| ["ente-pull", option, machine.dir()];
+    let meta = |album| ["ente-meta", "--album", album, "-"];
+    let check = ["ente-verify", "--against", "-", machine.dir()];
+    let pipes: [&[&[&str]]; 3] = [
+        &[&pull("--dry-run"), &check],
+        &[&pull("--list"), &meta("Family"), &check],
+        &[
+            &["ente-pull", "--list", "--album", "13", machine.dir()],
+            &check,
+        ],
+    ];
+    for stages in pipes {
+        let outcomes = machine.pipe(stages);
+        let checked = outcomes.last().unwrap();
+        let is_told = checked.stderr.contains("a part of the account");
+        assert!(is_told, "{checked:?}");
+        let findings = checked.records_of("finding");
+        assert!(findings.iter().all(|it| it["class"] != "extra"));
+    }
+    let outcomes = machine.pipe(&[&pull("--list"), &meta("Vacation*"), &check]);
+    assert_eq!(outcomes[2].records_of("finding")[0]["class"], "missing");
+    assert_eq!(outcomes[2].code, 4);
+}

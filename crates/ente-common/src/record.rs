@@ -42,6 +42,9 @@ pub struct Begin {
     pub run: String,
     /// How much of the account the run is about.
     pub scope: Scope,
+    /// A listing is not of the whole account.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// The export, absolute.
     pub export: Value,
     /// Whose export it is.

@@ -171,6 +171,7 @@ impl<'a> Run<'a> {
             tool: NAME.into(),
             run: self.run.clone(),
             scope: Scope::All,
+            partial: false,
             export: path_to_value(self.tree.export.dir()),
             account: self.tree.export.about().account.clone(),
             expect: Expect::default(),

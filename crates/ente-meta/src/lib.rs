@@ -120,6 +120,7 @@ impl Tool for Args {
             _ if self.filter.is_active() => Scope::Only,
             scope => scope,
         };
+        let is_part = scope == Scope::Listing && self.filter.is_active();
         let plan = Plan {
             filter: &self.filter,
             sidecars: self.sidecars,
@@ -133,7 +134,10 @@ impl Tool for Args {
             Some(input) => {
                 let scope = serde_json::to_value(scope).unwrap_or_default();
                 let begin = input.begin_record().clone();
-                let begin = begin.with("tool", Self::NAME).with("scope", scope);
+                let mut begin = begin.with("tool", Self::NAME).with("scope", scope);
+                if is_part {
+                    begin = begin.with("partial", true);
+                }
                 Stage::new(plan, io, library, writer).pass(input, &begin)
             }
             None => {
@@ -141,6 +145,7 @@ impl Tool for Args {
                     tool: Self::NAME.to_owned(),
                     run,
                     scope,
+                    partial: is_part,
                     export: export
                         .as_ref()
                         .map_or_else(Default::default, |export| path_to_value(export.dir())),

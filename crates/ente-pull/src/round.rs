@@ -478,6 +478,7 @@ pub(crate) fn begin(task: &Task<'_>, expect: Expect) -> Result<Begin, Failure> {
         tool: STAGE.to_owned(),
         run: task.run.to_owned(),
         scope: task.scope(),
+        partial: task.is_part_of_listing(),
         export: path_to_value(&dir),
         account: task.account.clone(),
         expect,

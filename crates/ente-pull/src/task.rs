@@ -50,6 +50,11 @@ impl Task<'_> {
         }
     }
 
+    /// The round lists, and not everything: what would be done, or what was chosen.
+    pub(crate) fn is_part_of_listing(&self) -> bool {
+        self.args.dry_run || (self.args.list && self.is_narrow())
+    }
+
     /// The round is about a part of the account.
     pub(crate) fn is_narrow(&self) -> bool {
         self.ids.is_some() || !self.args.selection.choose_nothing()

@@ -21,8 +21,8 @@ use crate::report::print;
 pub(crate) struct Listed {
     /// How it ended, apart from what is found.
     pub(crate) exit: Exit,
-    /// It was read to its end: what it does not name is not in the account.
-    is_whole: bool,
+    /// It is of the whole account, and was read to its end: what it does not name is not in the account.
+    pub(crate) is_whole: bool,
 }
 
 /// Reads a listing into `state`; problems are passed on.
@@ -58,8 +58,14 @@ pub(crate) fn read<R: BufRead>(
         .collections
         .retain(|id, _| collections.contains(id));
     let mut exit = Exit::Done;
-    let is_whole = input.end().is_some();
-    if !is_whole {
+    let is_partial = input.begin().partial;
+    let has_ended = input.end().is_some();
+    if is_partial {
+        let what = "the listing is of a part of the account; only that is compared";
+        let hint = "`ente-pull --list`, without a filter behind it, lists everything";
+        io.ui.warning(&Failure::new(exit, what).hint(hint));
+    }
+    if !has_ended {
         exit = Exit::Failed;
         io.ui.warning(
             &Failure::new(
@@ -72,7 +78,10 @@ pub(crate) fn read<R: BufRead>(
     if input.problems() > 0 {
         exit = exit.and(Exit::Problems);
     }
-    Ok(Listed { exit, is_whole })
+    Ok(Listed {
+        exit,
+        is_whole: has_ended && !is_partial,
+    })
 }
 
 /// The placements of a file, as facts. Of one whose entry was left out only the content version is known.

@@ -115,7 +115,7 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     }
     let exit = report.exit();
     if exit == Exit::Done {
-        let seen = summary(span.area, how, listed.is_some());
+        let seen = summary(span.area, how, listed.as_ref());
         io.ui.note(&format!(
             "{}, {}: {seen}",
             counted(totals.files, span.area.noun()),
@@ -126,9 +126,12 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
 }
 
 /// What people are told when all is well.
-fn summary(area: Area, how: How, is_against: bool) -> &'static str {
+fn summary(area: Area, how: How, listed: Option<&Listed>) -> &'static str {
     match (area, how) {
-        _ if is_against => "everything that the account holds is here",
+        _ if listed.is_some_and(|listed| listed.is_whole) => {
+            "everything that the account holds is here"
+        }
+        _ if listed.is_some() => "all that was listed is here",
         (Area::Tree, How::Quick) => "every file is there, with its size and time",
         (Area::Tree, How::Record) => "every file is there and unchanged",
         (Area::Tree, How::Origin) => "every file is as its owner's device left it",
@@ -142,6 +145,7 @@ fn begin(export: &Export, run: &str) -> Begin {
         tool: NAME.into(),
         run: run.into(),
         scope: Scope::Only,
+        partial: false,
         export: path_to_value(export.dir()),
         account: export.about().account.clone(),
         expect: Expect::default(),
