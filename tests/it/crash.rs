@@ -365,6 +365,45 @@ fn what_waits_in_partial_is_not_missing() {
     }
 }
 
+#[test]
+fn a_new_manifest_takes_over_sidecars_that_are_out_of_date() {
+    let (museum, machine, file) = exported(|live| {
+        let album = live.create_album("Album");
+        live.upload(album, NewFile::new("b.jpg", photo(2)));
+        live.upload(album, NewFile::new("a.jpg", photo(1)))
+    });
+    fs::remove_dir_all(machine.export.join(".ente")).unwrap();
+    museum.with_library(|library| library.live_mut().set_caption(file, "new"));
+    let sidecar = machine.export.join("Album/metadata/a.jpg.json");
+    let old = fs::read(&sidecar).unwrap();
+    let theirs = machine.export.join("Album/metadata/b.jpg.json");
+    fs::write(&theirs, "{\"mine\":true}").unwrap();
+    let pull = ["ente-pull", "--init", machine.dir()];
+    let _ = machine.run(&pull).expect(0);
+    expect_all(
+        &machine.pipe(&[
+            &["ente-pull", "--list", machine.dir()],
+            &["ente-meta", "-"],
+            &["ente-verify", "--adopt", machine.dir(), "-"],
+        ]),
+        0,
+    );
+    expect_all(&machine.steps()[..3], 0);
+    let new = fs::read_to_string(&sidecar).unwrap();
+    assert!(new.contains("\"caption\": \"new\""), "{new}");
+    let day = fs::read_dir(machine.export.join(".ente/trash")).unwrap();
+    let trashed = day.flatten().next().unwrap().path();
+    let trashed = trashed.join("Album/metadata/a.jpg.json");
+    assert_eq!(fs::read(trashed).unwrap(), old);
+    assert_eq!(fs::read_to_string(theirs).unwrap(), "{\"mine\":true}");
+    let checked = machine.run(&["ente-verify", machine.dir()]).expect(4);
+    let findings = checked.records_of("finding");
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(findings[0]["path"], "Album/metadata/b.jpg.json");
+    let cause = findings[0]["cause"].as_str().unwrap();
+    assert!(cause.starts_with("another file lies there"), "{cause}");
+}
+
 /// The lock of a process that is no more, of this or another start of the host.
 fn leave_lock(machine: &Machine, tool: &str, boot: &str) {
     let mut dead = Command::new("true").spawn().unwrap();

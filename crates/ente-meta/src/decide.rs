@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use blake3::Hash;
 use ente_common::exit::{Exit, Failure};
 use ente_common::layout::{self, Sidecars};
-use ente_common::manifest::facts::Sidecar;
+use ente_common::manifest::facts::{How, Sidecar};
 use ente_common::manifest::{Digest, Export, PartKey, State};
 use ente_common::naming::second_sidecar_name;
 
 use crate::plan::Wanted;
+use crate::sidecar::is_about;
 
 /// A sidecar and what it is to say.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Step<'a> {
     pub(crate) fact: Sidecar,
     pub(crate) files: Vec<Whole<'a>>,
+    /// Where a sidecar of ours lies that no fact tells of; it goes to the trash.
+    pub(crate) older: Option<String>,
     /// A second sidecar that is no longer wanted, and the BLAKE3 that it has if it is ours.
     pub(crate) unwanted: Option<(String, Option<Hash>)>,
     pub(crate) outcome: Outcome,
@@ -117,6 +120,7 @@ pub(crate) fn decide<'a>(export: &Export, state: &State, at: Sidecars, task: &'a
             gone: false,
         },
         files: Vec::new(),
+        older: None,
         unwanted: None,
         outcome: Outcome::Same,
     };
@@ -159,7 +163,15 @@ impl<'a> Step<'a> {
             }
             Found::Other => false,
         };
-        if is_ours {
+        let is_older = !is_ours
+            && found != Found::Other
+            && recorded.is_none()
+            && is_older(export, state, &task.wanted, path)?;
+        if is_older {
+            self.older = Some(path.to_owned());
+        }
+        if is_ours || is_older {
+            let found = if is_older { Found::Nothing } else { found };
             self.fact.n = recorded.map_or(0, |recorded| recorded.n) + 1;
             self.fact.over = Digest::default();
             self.add(export, task, path.to_owned(), found, false);
@@ -229,6 +241,18 @@ impl<'a> Step<'a> {
             is_second,
         });
     }
+}
+
+/// What lies there is a sidecar of this very part from a manifest that was lost: the part was taken over as it lay here.
+fn is_older(export: &Export, state: &State, wanted: &Wanted, path: &str) -> io::Result<bool> {
+    let (collection, file, part) = wanted.key;
+    let placement = state.decrypt.placements.get(&(collection, file));
+    let recorded = placement.and_then(|placement| placement.parts.get(part));
+    if recorded.is_none_or(|part| part.how != How::Adopted) {
+        return Ok(false);
+    }
+    let bytes = fs::read(layout::join(export.dir(), path))?;
+    Ok(is_about(&bytes, wanted.key))
 }
 
 /// The content is that of a second sidecar in the same folder, which gives way to a first.

@@ -3,9 +3,10 @@
 //! Pure, from values to bytes. `docs/formats/sidecar.md` is the contract of the sidecar, `docs/formats/record.md` that of the record.
 
 use ente_common::id::Version;
+use ente_common::manifest::PartKey;
 use ente_common::model::{EffectiveMetadata, FileType, Location, Visibility};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Raised when the form of sidecars changes, so that all are written anew.
@@ -39,6 +40,24 @@ pub struct Place<'a> {
     pub album: &'a str,
     /// Index of the part.
     pub part: usize,
+}
+
+/// Whether these are the contents of a sidecar of ours, of this part of a file in a collection, whatever else they say.
+pub(crate) fn is_about(bytes: &[u8], (collection, file, part): PartKey) -> bool {
+    #[derive(Deserialize)]
+    struct Told {
+        ente: About,
+    }
+    #[derive(Deserialize)]
+    struct About {
+        form: u32,
+        file: i64,
+        collection: i64,
+        part: usize,
+    }
+    serde_json::from_slice(bytes).is_ok_and(|Told { ente }| {
+        ente.form > 0 && (ente.collection, ente.file, ente.part) == (collection, file, part)
+    })
 }
 
 /// How records, sidecars and the command line spell a file type.

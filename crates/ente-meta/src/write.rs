@@ -14,6 +14,7 @@ use ente_common::layout::{self, Sidecars};
 use ente_common::manifest::facts::{MetaFact, Sidecar};
 use ente_common::manifest::state::MetaState;
 use ente_common::manifest::{Export, Journal, Lock, State, private_dir};
+use jiff::Timestamp;
 use rayon::prelude::*;
 
 use crate::decide::{Found, Outcome, Step, Task, Whole, decide, look, parent};
@@ -152,7 +153,8 @@ impl Writer {
 
     /// Writes whole, synced files into `partial/`.
     fn store(&mut self, state: &mut State, steps: &mut [Step<'_>]) -> Result<(), Failure> {
-        let dir = self.export.dir().to_owned();
+        let (export, now_us) = (self.export.clone(), self.now_us);
+        let dir = export.dir().to_owned();
         private_dir(&self.export.state_path("partial"))
             .map_err(|error| Failure::disk("cannot make `.ente/partial`", &error))?;
         let results: Vec<_> = self.hold(state)?.pool.install(|| {
@@ -162,7 +164,12 @@ impl Writer {
                 temporary.write_all(file.bytes)?;
                 temporary.sync_data()
             };
-            let all = |step: &Step<'_>| step.files.iter().try_for_each(store);
+            let all = |step: &Step<'_>| {
+                if let Some(path) = &step.older {
+                    discard(&export, now_us, path)?;
+                }
+                step.files.iter().try_for_each(store)
+            };
             steps.par_iter().map(all).collect()
         });
         let partial = self.export.state_path("partial");
@@ -234,6 +241,27 @@ impl Writer {
                 .map_err(|error| Failure::disk(format!("cannot sync `{folder}`"), &error))?;
         }
         Ok(untrue)
+    }
+}
+
+/// Moves a file to the trash, under a name that is free there. Before any fact: its place is free then for whatever comes.
+fn discard(export: &Export, now_us: i64, path: &str) -> io::Result<()> {
+    let day = Timestamp::from_microsecond(now_us).unwrap_or_default();
+    let below = format!("trash/{}/{}", day.strftime("%Y-%m-%d"), parent(path));
+    let folder = disk::make_dir_below(&export.state_dir(), &below)?;
+    let from = layout::join(export.dir(), path);
+    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    let stem = name.strip_suffix(".json").unwrap_or(name);
+    let mut number = 0;
+    loop {
+        let to = match number {
+            0 => folder.join(name),
+            _ => folder.join(format!("{stem}_{number}.json")),
+        };
+        match disk::move_new(&from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            moved => return moved.and_then(|()| disk::sync_dir(&folder)),
+        }
     }
 }
 

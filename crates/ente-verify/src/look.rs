@@ -21,6 +21,9 @@ use crate::plan::{Expected, Subject, What, Written};
 /// Plain reads of this size keep BLAKE3 busy; maps of files that may change under us would not be safe.
 const PIECE_BYTES: u64 = 1 << 20;
 
+/// Why a sidecar is not written, by the look of it.
+const IN_THE_WAY: &str = "another file lies there; unless it is an older sidecar of this file, remove it to have one written";
+
 /// Where files wait that are under way.
 const PARTIAL: &str = ".ente/partial";
 
@@ -112,7 +115,13 @@ impl Looker {
             return Outcome::Stopped;
         }
         let (Some(path), Some(written)) = (&expected.path, &expected.written) else {
-            return Outcome::Wrong(Class::NotExported, expected.cause.clone());
+            let is_in_the_way =
+                |path: &String| expected.subject.what == What::Sidecar && self.is_there(path);
+            let cause = match expected.path.as_ref().is_some_and(is_in_the_way) {
+                true => Some(IN_THE_WAY.to_owned()),
+                false => expected.cause.clone(),
+            };
+            return Outcome::Wrong(Class::NotExported, cause);
         };
         let outcome = match self.look(path, written) {
             Ok(Some(seen)) => match classify(expected, &seen) {
