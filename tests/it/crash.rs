@@ -366,6 +366,36 @@ fn what_waits_in_partial_is_not_missing() {
 }
 
 #[test]
+fn an_album_whose_sidecars_cannot_move_does_not_hold_up_the_others() {
+    let (_museum, machine, ()) = exported(|live| {
+        for (variant, name) in (1..).zip(["First", "Second", "Third"]) {
+            let album = live.create_album(name);
+            live.upload(album, NewFile::new("a.jpg", photo(variant)));
+        }
+    });
+    let convert = |to: &str| machine.run(&["ente-meta", "--sidecars", to, machine.dir()]);
+    let _ = convert("beside").expect(0);
+    let in_the_way = machine.export.join("Second/metadata");
+    fs::write(&in_the_way, "mine").unwrap();
+    for run in [
+        convert("metadata"),
+        machine.run(&["ente-meta", machine.dir()]),
+        convert("none"),
+    ] {
+        let problems = run.expect(3).records_of("problem");
+        assert_eq!(problems[0]["path"], "Second/a.jpg.json");
+        for moved in ["First", "Third"] {
+            let path = format!("{moved}/metadata/a.jpg.json");
+            assert!(machine.export.join(path).is_file());
+        }
+    }
+    fs::remove_file(in_the_way).unwrap();
+    let _ = machine.run(&["ente-meta", machine.dir()]).expect(0);
+    assert!(machine.export.join("Second/metadata/a.jpg.json").is_file());
+    let _ = machine.run(&["ente-verify", machine.dir()]).expect(0);
+}
+
+#[test]
 fn a_new_manifest_takes_over_sidecars_that_are_out_of_date() {
     let (museum, machine, file) = exported(|live| {
         let album = live.create_album("Album");

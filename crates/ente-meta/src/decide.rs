@@ -90,12 +90,17 @@ impl Step<'_> {
     pub(crate) fn fail(&mut self, error: io::Error) -> Result<(), Failure> {
         let path = self.files.first().map_or("", |file| &file.path).to_owned();
         let failure = Failure::disk(format!("cannot write `{path}`"), &error);
-        if failure.exit == Exit::NotWritable && error.kind() != io::ErrorKind::PermissionDenied {
+        if ends_the_run(&failure, &error) {
             return Err(failure);
         }
         self.outcome = Outcome::Failed(path, error);
         Ok(())
     }
+}
+
+/// No other file can be written either. Who may not write in one folder may in others.
+pub(crate) fn ends_the_run(failure: &Failure, error: &io::Error) -> bool {
+    failure.exit == Exit::NotWritable && error.kind() != io::ErrorKind::PermissionDenied
 }
 
 /// Decides by looking only.

@@ -12,7 +12,7 @@ use ente_common::manifest::facts::{MetaFact, Setting, Sidecar};
 use ente_common::manifest::{Digest, Export, PartKey, State};
 use ente_common::naming::second_sidecar_name;
 
-use crate::decide::{Found, look, parent};
+use crate::decide::{Found, ends_the_run, look, parent};
 use crate::write::Writer;
 
 /// Where sidecars lie.
@@ -27,6 +27,12 @@ pub(crate) enum Unsettled {
     Left(String),
     /// This sidecar could not be moved to this path, and waits.
     Stuck(PartKey, String, io::Error),
+}
+
+impl Unsettled {
+    fn is_stuck(&self) -> bool {
+        matches!(self, Self::Stuck(..))
+    }
 }
 
 /// Finishes what killed runs left in `partial/`, and tells what did not come to its place. No other tool may be moving sidecars meanwhile.
@@ -166,8 +172,9 @@ fn put(export: &Export, from: &Path, path: &str, replaces: bool) -> io::Result<(
     disk::sync_dir(&folder)
 }
 
-/// Makes `wanted`, or else what is stored, the place where sidecars lie, and moves those that lie elsewhere. Tells how many were left where they
-/// are: edited ones that should go, and those that something stands in the way of.
+/// Makes `wanted`, or else what is stored, the place where sidecars lie, and moves those that lie elsewhere. Tells which stay where they are:
+/// edited ones that should go, those that something stands in the way of, and those that cannot be moved now. While there are such, the old place
+/// is kept in mind and no other is chosen.
 ///
 /// # Errors
 /// When the disk does not let us, or another run holds the lock.
@@ -175,7 +182,7 @@ pub(crate) fn convert(
     writer: &mut Writer,
     state: &mut State,
     wanted: Option<Sidecars>,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<Unsettled>, Failure> {
     let mut left = Vec::new();
     let setting = |state: &State, name: &str| state.meta.settings.get(name).cloned();
     let fact = |name: &str, at: Sidecars| {
@@ -187,7 +194,10 @@ pub(crate) fn convert(
     let now = state.meta.sidecars_at();
     let from: Option<Sidecars> = setting(state, FROM).and_then(|from| from.parse().ok());
     if let Some(from) = from.filter(|from| *from != now) {
-        left.extend(relocate(writer, state, from, now)?);
+        left = relocate(writer, state, from, now)?;
+        if left.iter().any(Unsettled::is_stuck) {
+            return Ok(left);
+        }
         writer.record(state, vec![fact(FROM, now)])?;
     }
     let Some(wanted) = wanted else {
@@ -206,7 +216,9 @@ pub(crate) fn convert(
     // The old place is kept in mind until all are moved, so that a killed run is finished by the next.
     writer.record(state, vec![fact(FROM, now), fact(SIDECARS, wanted)])?;
     left.extend(relocate(writer, state, now, wanted)?);
-    writer.record(state, vec![fact(FROM, wanted)])?;
+    if !left.iter().any(Unsettled::is_stuck) {
+        writer.record(state, vec![fact(FROM, wanted)])?;
+    }
     Ok(left)
 }
 
@@ -216,7 +228,7 @@ fn relocate(
     state: &mut State,
     from: Sidecars,
     to: Sidecars,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<Unsettled>, Failure> {
     let dir = writer.export().dir().to_owned();
     let mut left = Vec::new();
     let mut gone = Vec::new();
@@ -230,6 +242,7 @@ fn relocate(
         let (new_first, new_second) =
             new.map_or((None, None), |(first, second)| (Some(first), second));
         let second = second.filter(|_| sidecar.second);
+        let mut is_stuck = false;
         for (old, new) in [(Some(first), new_first), (second, new_second)] {
             let Some(old) = old else { continue };
             match move_or_remove(&dir, &old, new.as_deref(), sidecar) {
@@ -237,11 +250,18 @@ fn relocate(
                     touched.insert(parent(&old).to_owned());
                     touched.extend(new.map(|new| parent(&new).to_owned()));
                 }
-                Ok(false) => left.push(old),
-                Err(error) => return Err(Failure::disk(format!("cannot move `{old}`"), &error)),
+                Ok(false) => left.push(Unsettled::Left(old)),
+                Err(error) => {
+                    let failure = Failure::disk(format!("cannot move `{old}`"), &error);
+                    if ends_the_run(&failure, &error) {
+                        return Err(failure);
+                    }
+                    is_stuck = true;
+                    left.push(Unsettled::Stuck(*key, old, error));
+                }
             }
         }
-        if to == Sidecars::None {
+        if to == Sidecars::None && !is_stuck {
             gone.push(MetaFact::Sidecar(Sidecar {
                 gone: true,
                 ..sidecar.clone()

@@ -357,9 +357,8 @@ impl<'a> Stage<'a> {
             return Ok(());
         };
         let state = &mut self.library.state;
-        let unsettled = settle::recover(writer, state)?;
-        let left = settle::convert(writer, state, self.plan.sidecars)?;
-        self.tally.left.extend(left);
+        let mut unsettled = settle::recover(writer, state)?;
+        unsettled.extend(settle::convert(writer, state, self.plan.sidecars)?);
         for unsettled in unsettled {
             match unsettled {
                 Unsettled::Left(path) => {
