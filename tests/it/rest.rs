@@ -3,7 +3,10 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
 
 use ente_tests::harness::{Machine, Outcome, assert_golden, expect_all};
 use ente_tests::journal::{SUM_BYTES, break_under_its_sum};
@@ -378,4 +381,93 @@ fn what_a_filter_left_out_is_not_forgotten() {
         let _ = machine.run(&[line, &[machine.dir()]].concat()).expect(0);
     }
     assert_golden(&machine.export, &expected("1-initial"));
+}
+
+/// A stage that is fed by hand, and each line that it prints.
+fn fed(machine: &Machine, line: &[&str]) -> (Child, ChildStdin, Receiver<String>) {
+    let mut stage = machine.command(line);
+    let mut stage = stage.stdin(Stdio::piped()).spawn().unwrap();
+    let stdin = stage.stdin.take().unwrap();
+    let lines = BufReader::new(stage.stdout.take().unwrap()).lines();
+    let (sender, printed) = channel();
+    thread::spawn(move || {
+        lines
+            .map_while(Result::ok)
+            .try_for_each(|it| sender.send(it))
+    });
+    (stage, stdin, printed)
+}
+
+/// The next line of this type that a stage prints; gives it time.
+fn next(printed: &Receiver<String>, kind: &str) -> String {
+    loop {
+        let line = printed.recv_timeout(Duration::from_secs(20));
+        let line = line.unwrap_or_else(|error| panic!("no `{kind}`: {error}"));
+        if line.contains(&format!(r#""type":"{kind}""#)) {
+            return line;
+        }
+    }
+}
+
+const ROUND: &str = r#"{"v":1,"type":"round"}"#;
+const END: &str = r#"{"v":1,"type":"end","counts":{}}"#;
+
+/// An export with two photos, whose captions were edited since; what the stages before `ente-meta` print of that.
+fn with_captions_edited() -> (Museum, Machine, Vec<String>) {
+    let mut library = Library::empty(7, EMAIL, PASSWORD);
+    let live = library.live_mut();
+    let album = live.create_album("Album");
+    let files = [("a.jpg", 1), ("b.jpg", 2)];
+    let files = files.map(|(name, variant)| live.upload(album, photo(name, variant)));
+    let (museum, machine) = signed_in(library);
+    expect_all(&machine.pipeline(), 0);
+    museum.with_library(|library| {
+        for file in files {
+            library.live_mut().set_caption(file, "new");
+        }
+    });
+    let edited = machine.pipe(&[&["ente-pull", machine.dir()], &["ente-decrypt", "-"]]);
+    expect_all(&edited, 0);
+    let lines = edited[1].stdout.lines().map(str::to_owned);
+    let lines = lines.filter(|line| !line.contains(r#""type":"end""#));
+    (museum, machine, lines.collect())
+}
+
+#[test]
+fn what_is_found_during_a_watch_is_mended_in_its_next_round() {
+    let (_museum, machine, lines) = with_captions_edited();
+    let (mut meta, mut to_meta, printed) = fed(&machine, &["ente-meta", "-"]);
+    writeln!(to_meta, "{}\n{ROUND}", lines.join("\n")).unwrap();
+    next(&printed, "round");
+    let lost = machine.export.join("Album/metadata/a.jpg.json");
+    for _ in 0..2 {
+        fs::remove_file(&lost).unwrap();
+        let _ = machine.run(&["ente-verify", machine.dir()]).expect(4);
+        writeln!(to_meta, "{ROUND}").unwrap();
+        next(&printed, "round");
+        assert!(lost.is_file());
+    }
+    writeln!(to_meta, "{END}").unwrap();
+    assert_eq!(meta.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn who_waits_for_the_next_round_keeps_nobody_out() {
+    let (museum, machine) = golden();
+    expect_all(&machine.pipeline(), 0);
+    museum.with_library(|library| library.switch_to(GoldenState::Changed));
+    let pulled = machine.run(&["ente-pull", machine.dir()]).expect(0).stdout;
+    let lines: Vec<&str> = pulled.lines().collect();
+    let (end, lines) = lines.split_last().unwrap();
+    let (mut decrypt, mut to_decrypt, printed) = fed(&machine, &["ente-decrypt", "-"]);
+    writeln!(to_decrypt, "{}\n{ROUND}", lines.join("\n")).unwrap();
+    next(&printed, "round");
+    let _ = machine.run(&["ente-meta", machine.dir()]).expect(0);
+    let _ = machine.run(&["ente-verify", machine.dir()]).expect(0);
+    writeln!(to_decrypt, "{end}").unwrap();
+    assert_eq!(decrypt.wait().unwrap().code(), Some(0));
+    assert_golden(&machine.export, &expected("2-changed"));
+    expect_all(&machine.pipeline(), 0);
+    spoil(&machine);
+    expect_all(&export(&machine), 0);
 }

@@ -308,6 +308,11 @@ impl<'a> Run<'a> {
     fn end_round(&mut self, record: &Record) -> Result<(), Failure> {
         self.print_left()?;
         self.tree.sync()?;
+        if self.tree.is_writing() {
+            self.tree.sweep();
+        }
+        // Whoever waits for the next round need not keep out who checks what is there.
+        self.tree.end_writing();
         print(self.io, record)?;
         self.surveyed = false;
         self.is_last = false;

@@ -125,6 +125,11 @@ impl Tree {
         self.writer = Some((journal, lock));
     }
 
+    /// Frees the lock. What was written must be synced.
+    pub fn end_writing(&mut self) {
+        self.writer = None;
+    }
+
     /// Takes in newer facts, of a later listing or after the lock was waited for.
     pub fn reload(&mut self, state: State, settings: Settings, today: String) {
         self.state = state;

@@ -119,6 +119,28 @@ impl Library {
         Ok(())
     }
 
+    /// Takes in what `ente-verify` has found since; reads everything where that is about files of which nothing is known.
+    ///
+    /// # Errors
+    /// When the manifest cannot be read.
+    pub(crate) fn refresh_findings(&mut self) -> Result<(), JournalError> {
+        let Some(manifest) = &self.manifest else {
+            return Ok(());
+        };
+        let rest = rest::begin(&manifest.dir);
+        if rest == self.rest {
+            return Ok(());
+        }
+        let verify = VerifyState::load(&manifest.dir)?;
+        let mut lost = verify.sidecars.iter().filter(|it| it.1.class == "missing");
+        if lost.any(|(key, _)| !self.state.knows(key.1)) {
+            return self.load(None);
+        }
+        self.state.verify = verify;
+        self.rest = rest;
+        Ok(())
+    }
+
     /// What was taken in of the manifest so far.
     pub(crate) fn rest(&self) -> Option<Rest> {
         let manifest = self.manifest.as_ref()?;

@@ -250,6 +250,9 @@ impl<'a> Stage<'a> {
                 self.flush()?;
                 self.pending()?;
                 self.stuck.clear();
+                if let Some(writer) = &mut self.writer {
+                    writer.release();
+                }
             }
             _ => {}
         }
@@ -468,6 +471,7 @@ impl<'a> Stage<'a> {
 
     /// What the manifest shows as pending: sidecars that do not hold, and facts of those that went with their files.
     fn pending(&mut self) -> Result<(), Failure> {
+        self.library.refresh_findings()?;
         self.refresh()?;
         self.settle()?;
         if self.writer.is_none() || !self.plan.whole {

@@ -85,6 +85,11 @@ impl Writer {
         Ok(())
     }
 
+    /// Frees the lock until there is something to write again.
+    pub(crate) fn release(&mut self) {
+        self.hold = None;
+    }
+
     fn hold(&mut self, state: &mut State) -> Result<&mut Hold, Failure> {
         self.lock(state)?;
         Ok(self.hold.as_mut().expect("it was just taken"))
