@@ -471,3 +471,36 @@ fn who_waits_for_the_next_round_keeps_nobody_out() {
     spoil(&machine);
     expect_all(&export(&machine), 0);
 }
+
+#[test]
+fn two_stages_of_one_tool_do_not_wait_for_each_other() {
+    let (_museum, machine, lines) = with_captions_edited();
+    let files = lines
+        .iter()
+        .filter(|line| line.contains(r#""type":"file""#));
+    let [first, second] = files.collect::<Vec<_>>()[..] else {
+        panic!("{lines:?}");
+    };
+    let filters = ["ente-meta", "--album", "Album", "-"];
+    let (mut one, mut to_one, from_one) = fed(&machine, &filters);
+    writeln!(to_one, "{}\n{first}", lines[0]).unwrap();
+    let begin = next(&from_one, "begin");
+    let passed = next(&from_one, "file");
+    // The first has its lock now, and goes on for long.
+    let (mut two, mut to_two, from_two) = fed(&machine, &["ente-meta", "-"]);
+    writeln!(to_two, "{begin}\n{passed}\n{second}").unwrap();
+    next(&from_two, "file");
+    next(&from_two, "file");
+    writeln!(to_two, "{ROUND}").unwrap();
+    next(&from_two, "round");
+    writeln!(to_one, "{END}").unwrap();
+    assert_eq!(one.wait().unwrap().code(), Some(0));
+    writeln!(to_two, "{END}").unwrap();
+    assert_eq!(two.wait().unwrap().code(), Some(0));
+    for name in ["a", "b"] {
+        let sidecar = format!("Album/metadata/{name}.jpg.json");
+        let sidecar = fs::read_to_string(machine.export.join(sidecar)).unwrap();
+        assert!(sidecar.contains(r#""caption": "new""#), "{name}");
+    }
+    let _ = machine.run(&["ente-verify", machine.dir()]).expect(0);
+}

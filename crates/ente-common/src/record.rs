@@ -45,6 +45,9 @@ pub struct Begin {
     /// A listing is not of the whole account.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// Tools that may stand in a pipe twice and write as the records come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writers: Vec<String>,
     /// The export, absolute.
     pub export: Value,
     /// Whose export it is.

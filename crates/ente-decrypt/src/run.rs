@@ -172,6 +172,7 @@ impl<'a> Run<'a> {
             run: self.run.clone(),
             scope: Scope::All,
             partial: false,
+            writers: Vec::new(),
             export: path_to_value(self.tree.export.dir()),
             account: self.tree.export.about().account.clone(),
             expect: Expect::default(),

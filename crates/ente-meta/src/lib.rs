@@ -121,10 +121,16 @@ impl Tool for Args {
             scope => scope,
         };
         let is_part = scope == Scope::Listing && self.filter.is_active();
+        let mut writers = begin.map_or_else(Vec::new, |begin| begin.writers.clone());
+        let is_later = writers.iter().any(|tool| tool == Self::NAME);
+        if writes && !is_later {
+            writers.push(Self::NAME.to_owned());
+        }
         let plan = Plan {
             filter: &self.filter,
             sidecars: self.sidecars,
             listing,
+            is_later,
             whole: scope == Scope::All || (input.is_none() && writes),
         };
         let now_us = (io.clock)();
@@ -135,6 +141,9 @@ impl Tool for Args {
                 let scope = serde_json::to_value(scope).unwrap_or_default();
                 let begin = input.begin_record().clone();
                 let mut begin = begin.with("tool", Self::NAME).with("scope", scope);
+                if !writers.is_empty() {
+                    begin = begin.with("writers", writers);
+                }
                 if is_part {
                     begin = begin.with("partial", true);
                 }
@@ -146,6 +155,7 @@ impl Tool for Args {
                     run,
                     scope,
                     partial: is_part,
+                    writers,
                     export: export
                         .as_ref()
                         .map_or_else(Default::default, |export| path_to_value(export.dir())),

@@ -1,6 +1,6 @@
 //! The flow of records: gathered in batches, looked at side by side, printed once their sidecars are safe.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) sidecars: Option<Sidecars>,
     /// Records, not the manifest, say what the library holds.
     pub(crate) listing: bool,
+    /// A stage before this one writes sidecars too. Waiting for its lock would hold up the pipe, and so that stage: what records name is written
+    /// when a round or the run is over.
+    pub(crate) is_later: bool,
     /// The whole export is this run's work, not only what records name.
     pub(crate) whole: bool,
 }
@@ -59,6 +62,8 @@ pub(crate) struct Stage<'a> {
     tally: Tally,
     /// Files with a sidecar that this run tried in vain to put right.
     stuck: HashSet<i64>,
+    /// Files that were named and are not looked at yet.
+    put_off: BTreeSet<i64>,
 }
 
 #[derive(Debug)]
@@ -86,6 +91,7 @@ impl<'a> Stage<'a> {
             progress: None,
             tally: Tally::default(),
             stuck: HashSet::new(),
+            put_off: BTreeSet::new(),
         }
     }
 
@@ -155,7 +161,8 @@ impl<'a> Stage<'a> {
         };
         self.library.load(news)?;
         let state = &self.library.state;
-        if state.focus.is_none() && state.meta.sidecars.is_empty() {
+        let is_new = state.focus.is_none() && state.meta.sidecars.is_empty();
+        if is_new && !self.plan.is_later {
             // Nobody moves sidecars where there are none: they can be where they are to be from the first.
             self.settle()?;
         }
@@ -248,7 +255,10 @@ impl<'a> Stage<'a> {
             }
             "round" => {
                 self.flush()?;
-                self.pending()?;
+                let writer = self.writer.as_ref().filter(|_| self.plan.is_later);
+                if !writer.is_some_and(Writer::is_another_at_work) {
+                    self.pending()?;
+                }
                 self.stuck.clear();
                 if let Some(writer) = &mut self.writer {
                     writer.release();
@@ -310,8 +320,12 @@ impl<'a> Stage<'a> {
             self.planner.forget();
         }
         let live = live_placements(&record);
+        let puts_off = self.plan.is_later && !is_pending;
+        if puts_off {
+            self.put_off.insert(file);
+        }
         let wanted = match &self.writer {
-            Some(_) if !live.is_empty() => {
+            Some(_) if !live.is_empty() && !puts_off => {
                 let at = self.library.state.meta.sidecars_at();
                 self.planner.wanted(&self.library, at, file, true)
             }
@@ -474,7 +488,8 @@ impl<'a> Stage<'a> {
         self.library.refresh_findings()?;
         self.refresh()?;
         self.settle()?;
-        if self.writer.is_none() || !self.plan.whole {
+        let put_off = std::mem::take(&mut self.put_off);
+        if self.writer.is_none() || !(self.plan.whole || self.plan.is_later) {
             return Ok(());
         }
         self.planner.forget();
@@ -485,6 +500,7 @@ impl<'a> Stage<'a> {
         let files = self.library.files().into_iter();
         let known: Vec<i64> = files
             .filter(|file| self.library.state.knows(*file))
+            .filter(|file| self.plan.whole || put_off.contains(file))
             .collect();
         for file in known {
             if self.io.interrupt.is_set() {
@@ -497,6 +513,9 @@ impl<'a> Stage<'a> {
             }
         }
         self.flush()?;
+        if !self.plan.whole {
+            return Ok(());
+        }
         let state = &mut self.library.state;
         let is_there = |key: &(i64, i64, usize)| {
             let placement = state.decrypt.placements.get(&(key.0, key.1));

@@ -85,6 +85,12 @@ impl Writer {
         Ok(())
     }
 
+    /// A stage before this one holds the lock.
+    pub(crate) fn is_another_at_work(&self) -> bool {
+        let holder = Lock::holder(&self.export.state_dir(), "ente-meta");
+        self.hold.is_none() && holder.is_some_and(|holder| holder.run == self.run)
+    }
+
     /// Frees the lock until there is something to write again.
     pub(crate) fn release(&mut self) {
         self.hold = None;

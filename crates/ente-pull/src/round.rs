@@ -479,6 +479,7 @@ pub(crate) fn begin(task: &Task<'_>, expect: Expect) -> Result<Begin, Failure> {
         run: task.run.to_owned(),
         scope: task.scope(),
         partial: task.is_part_of_listing(),
+        writers: Vec::new(),
         export: path_to_value(&dir),
         account: task.account.clone(),
         expect,

@@ -146,6 +146,7 @@ fn begin(export: &Export, run: &str) -> Begin {
         run: run.into(),
         scope: Scope::Only,
         partial: false,
+        writers: Vec::new(),
         export: path_to_value(export.dir()),
         account: export.about().account.clone(),
         expect: Expect::default(),
