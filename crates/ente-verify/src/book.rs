@@ -75,7 +75,7 @@ impl Book {
         })
     }
 
-    /// Locks for writing, once. Where nothing can be written, says so and goes on without.
+    /// Locks for writing, if that is not done. Where nothing can be written, says so and goes on without.
     pub(crate) fn open(&mut self, export: &Export, io: &Io) -> Result<(), Failure> {
         if self.open.is_some() || self.is_shut {
             return Ok(());
@@ -147,9 +147,13 @@ impl Book {
         }
     }
 
-    /// Of what is found from now on, nothing was settled: the stages before may have written it anew.
-    pub(crate) fn next_round(&mut self) {
+    /// Of what is found from now on, nothing was settled: the stages before may have written it anew. Frees the lock until there is something to
+    /// write again.
+    pub(crate) fn next_round(&mut self) -> Result<(), Failure> {
+        self.sync()?;
         self.settled.clear();
+        self.open = None;
+        Ok(())
     }
 
     /// What cannot be told this time stays as it was.

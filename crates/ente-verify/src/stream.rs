@@ -197,7 +197,7 @@ impl Stage<'_> {
                 return Ok(());
             }
             if record.kind() == "round" {
-                self.report.book.next_round();
+                self.report.book.next_round()?;
             }
             let gone = self.not_gone(&record);
             if !outcomes.is_empty() {
