@@ -1,11 +1,11 @@
 //! One writer per tool and export.
 //!
-//! `.ente/TOOL.lock` holds who writes: process, host, start of the process, run. No byte-range locks, which network file systems get wrong. It
-//! appears whole, by a rename that replaces nothing. A lock whose process is dead is taken over if it was made on this host; one of another host,
-//! or of another container on this one, only when asked.
+//! `.ente/TOOL.lock` holds who writes: process, host, start of the process, run. It does not rest on locks of the file system, which networks get
+//! wrong. It appears whole, by a rename that replaces nothing. A lock whose process is dead is taken over if it was made on this host; one of
+//! another host only when asked. Whether a process in another container of this host lives, its `flock` on the file tells, where there is one.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,6 +30,9 @@ pub struct Holder {
     /// Among which processes of the host `pid` counts, where known (Linux): containers have their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid_namespace: Option<String>,
+    /// The lock file is held by `flock` as long as the process lives.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flocked: bool,
     /// Run ID: stages of one pipe share it.
     pub run: String,
     /// When the lock was taken, in microseconds.
@@ -58,6 +61,8 @@ pub struct Lock {
     path: PathBuf,
     me: Holder,
     follows_power_cut: bool,
+    /// The lock file, for its `flock`.
+    _file: File,
 }
 
 impl Lock {
@@ -79,38 +84,41 @@ impl Lock {
             started: stat(std::process::id()).map(|it| it.started),
             boot: boot(),
             pid_namespace: pid_namespace(),
+            flocked: false,
             run: run.to_owned(),
             since: now_us,
         };
         Self::take_at(path_of(state_dir, tool), me, break_foreign)
     }
 
-    fn take_at(path: PathBuf, me: Holder, break_foreign: bool) -> Result<Self, LockError> {
+    fn take_at(path: PathBuf, mut me: Holder, break_foreign: bool) -> Result<Self, LockError> {
         let io = |source| LockError::Io {
             path: path.clone(),
             source,
         };
         loop {
-            if me.hold(&path).map_err(io)? {
+            if let Some(file) = me.hold(&path).map_err(io)? {
                 return Ok(Self {
                     path,
                     me,
                     follows_power_cut: false,
+                    _file: file,
                 });
             }
             let Some(holder) = read(&path).map_err(io)? else {
                 continue;
             };
-            if holder.is_dead() || (break_foreign && holder.is_foreign()) {
+            if holder.is_dead(&path) || (break_foreign && holder.is_foreign()) {
                 // Of all that find it one has its turn at a time, and looks once more: while it lasts, nobody else replaces that lock.
                 let turn = path.with_added_extension("turn");
                 let _turn = Self::take_at(turn, me.clone(), break_foreign)?;
                 if read(&path).map_err(io)?.as_ref() == Some(&holder) {
-                    me.replace(&path).map_err(io)?;
+                    let file = me.replace(&path).map_err(io)?;
                     return Ok(Self {
                         follows_power_cut: holder.boot != me.boot,
                         path,
                         me,
+                        _file: file,
                     });
                 }
             } else if holder.run == me.run && holder.pid != me.pid {
@@ -128,16 +136,16 @@ impl Lock {
 
     /// A run of `tool` was killed while it held the lock, and none took it since.
     pub fn is_left(state_dir: &Path, tool: &str) -> bool {
-        let holder = read(&path_of(state_dir, tool)).ok().flatten();
-        holder.is_some_and(|holder| holder.is_dead())
+        let path = path_of(state_dir, tool);
+        let holder = read(&path).ok().flatten();
+        holder.is_some_and(|holder| holder.is_dead(&path))
     }
 
     /// Who holds the lock of `tool`, if a living process does.
     pub fn holder(state_dir: &Path, tool: &str) -> Option<Holder> {
-        read(&path_of(state_dir, tool))
-            .ok()
-            .flatten()
-            .filter(|holder| !holder.is_dead())
+        let path = path_of(state_dir, tool);
+        let holder = read(&path).ok().flatten();
+        holder.filter(|holder| !holder.is_dead(&path))
     }
 }
 
@@ -181,36 +189,42 @@ impl Holder {
             started: None,
             boot: None,
             pid_namespace: None,
+            flocked: false,
             run: String::new(),
             since: 0,
         }
     }
 
-    /// Takes the lock if nobody holds it: false if somebody does.
-    fn hold(&self, path: &Path) -> io::Result<bool> {
+    /// Takes the lock if nobody holds it.
+    fn hold(&mut self, path: &Path) -> io::Result<Option<File>> {
         match self.write(path, disk::rename_new) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            written => written.map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            written => written.map(Some),
         }
     }
 
     /// Takes the lock from whoever holds it.
-    fn replace(&self, path: &Path) -> io::Result<()> {
+    fn replace(&mut self, path: &Path) -> io::Result<File> {
         self.write(path, |new, path| fs::rename(new, path))
     }
 
     /// Makes a lock appear whole, and durable: by it the next start sees that this run was cut short.
     fn write(
-        &self,
+        &mut self,
         path: &Path,
         rename: impl Fn(&Path, &Path) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let text = serde_json::to_vec(self).expect("a holder is plain data");
+    ) -> io::Result<File> {
         let new = path.with_added_extension(format!("new-{}", unique()));
-        disk::write_synced(&new, &text)
-            .and_then(|()| rename(&new, path))
-            .and_then(|()| disk::sync_parent(path))
-            .inspect_err(|_| drop(fs::remove_file(&new)))
+        let mut write = || {
+            let mut file = File::create(&new)?;
+            self.flocked = flock(&file);
+            file.write_all(&serde_json::to_vec(self).expect("a holder is plain data"))?;
+            file.sync_all()?;
+            rename(&new, path)?;
+            disk::sync_parent(path)?;
+            Ok(file)
+        };
+        write().inspect_err(|_| drop(fs::remove_file(&new)))
     }
 
     /// It holds the lock on another host or in another container, where nobody here can tell whether it lives.
@@ -219,12 +233,16 @@ impl Holder {
     }
 
     /// The process is known to be no more: it was of this host, and is not running or is another one by now.
-    fn is_dead(&self) -> bool {
-        if self.host == host() && differ(self.boot.as_ref(), boot().as_ref()) {
+    fn is_dead(&self, path: &Path) -> bool {
+        if self.host != host() {
+            return false;
+        }
+        if differ(self.boot.as_ref(), boot().as_ref()) {
             return true;
         }
         if self.is_foreign() {
-            return false;
+            // In another container its number says nothing.
+            return self.flocked && is_free(path);
         }
         #[cfg(unix)]
         {
@@ -266,6 +284,17 @@ fn boot() -> Option<String> {
 fn pid_namespace() -> Option<String> {
     let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
     Some(namespace.to_string_lossy().into_owned())
+}
+
+/// Takes the `flock` of a lock file that is being made; false where there is no such thing. Windows would keep others from reading it.
+fn flock(file: &File) -> bool {
+    cfg!(unix) && file.try_lock().is_ok()
+}
+
+/// Nobody on this host has the `flock` of this file.
+fn is_free(path: &Path) -> bool {
+    // Shared, so that two that ask at a time do not see each other.
+    cfg!(unix) && File::open(path).is_ok_and(|file| file.try_lock_shared().is_ok())
 }
 
 /// Both are known, and not the same.
@@ -311,7 +340,7 @@ mod tests {
         while !stat(pid).unwrap().is_over {
             std::thread::yield_now();
         }
-        assert!(holder.is_dead());
+        assert!(holder.is_dead(Path::new("")));
         child.wait().unwrap();
     }
 
@@ -336,6 +365,7 @@ mod tests {
             started: Some(1),
             boot: boot(),
             pid_namespace: pid_namespace(),
+            flocked: false,
             run: "old".into(),
             since: 0,
         };
@@ -400,9 +430,24 @@ mod tests {
         assert!(take(&holder, true).is_ok());
         let before = Holder {
             boot: Some("another".into()),
-            ..holder
+            ..holder.clone()
         };
         assert!(take(&before, false).is_ok(), "nobody outlives the host");
+        // Its lock on the file ends with it.
+        let flocked = Holder {
+            flocked: true,
+            ..holder
+        };
+        assert!(take(&flocked, false).is_ok(), "it was killed");
+        fs::write(&path, serde_json::to_vec(&flocked).unwrap()).unwrap();
+        let living = File::open(&path).unwrap();
+        living.lock().unwrap();
+        assert!(matches!(
+            Lock::take(dir.path(), "ente-pull", "run", 0, false),
+            Err(LockError::Held(_))
+        ));
+        drop(living);
+        assert!(Lock::take(dir.path(), "ente-pull", "run", 0, false).is_ok());
     }
 
     #[cfg(target_os = "linux")]
@@ -419,6 +464,7 @@ mod tests {
             started: Some(1),
             boot: boot(),
             pid_namespace: pid_namespace(),
+            flocked: false,
             run: "old".into(),
             since: 0,
         };
