@@ -111,6 +111,23 @@ fn half_a_live_photo_that_the_account_has_is_not_deleted() {
 }
 
 #[test]
+fn half_a_live_photo_that_moves_to_another_album_is_not_deleted() {
+    let (scene, (file, first, second)) = Scene::new(|live| {
+        let first = live.create_album("First");
+        let second = live.create_album("Second");
+        live.upload(second, photo("x.jpg", 2));
+        (live.upload(first, live_photo("a.heic", 1)), first, second)
+    });
+    expect_all(&scene.export(&["--on-remove", "delete"]), 0);
+    fs::remove_file(scene.path("First/a.mov")).unwrap();
+    scene.change(|live| live.move_to(file, first, second));
+    let _ = scene.export(&["--on-remove", "delete"]);
+    assert_eq!(scene.trash(), ["First/a.heic"]);
+    let _ = scene.export(&[]);
+    assert!(scene.has("Second/a.heic") && scene.has("Second/a.mov"));
+}
+
+#[test]
 fn content_comes_back_from_another_copy_in_the_trash_where_one_was_cleared() {
     let (scene, (file, first)) = Scene::new(|live| {
         let first = live.create_album("First");
@@ -211,6 +228,58 @@ fn no_two_albums_share_a_folder_where_the_last_of_a_chain_cannot_be_renamed() {
     expect_all(&scene.export(&[]), 0);
     assert!(scene.has("B/x.jpg") && scene.has("C/y.jpg"));
     scene.assert_verified();
+}
+
+#[test]
+fn an_empty_album_is_not_renamed_to_the_folder_that_another_one_keeps() {
+    let (scene, (empty, full)) = Scene::new(|live| {
+        let empty = live.create_album("A");
+        let full = live.create_album("B");
+        live.upload(full, photo("y.jpg", 2));
+        (empty, full)
+    });
+    expect_all(&scene.export(&[]), 0);
+    let _ = fs::remove_dir(scene.path("A"));
+    fs::write(scene.path("C"), "in the way").unwrap();
+    scene.change(|live| {
+        live.rename_album(full, "C");
+        live.rename_album(empty, "B");
+    });
+    let _ = scene.export(&[]);
+    scene.change(|live| {
+        live.upload(empty, photo("x.jpg", 1));
+    });
+    let _ = scene.export(&[]);
+    assert!(scene.has("A/x.jpg") && scene.has("B/y.jpg"));
+    fs::remove_file(scene.path("C")).unwrap();
+    expect_all(&scene.export(&[]), 0);
+    assert!(scene.has("B/x.jpg") && scene.has("C/y.jpg"));
+    scene.assert_verified();
+}
+
+#[test]
+fn another_time_is_remembered_though_something_else_is_wrong() {
+    let dated = |title: &str, seed| NewFile {
+        modified_at_us: 1_600_000_000_000_000,
+        ..photo(title, seed)
+    };
+    let (scene, album) = Scene::new(|live| {
+        let album = live.create_album("Album");
+        live.upload(album, dated("x.jpg", 1));
+        album
+    });
+    expect_all(&scene.export(&[]), 0);
+    fs::write(scene.path("New"), "in the way").unwrap();
+    scene.change(|live| live.rename_album(album, "New"));
+    let _ = scene.export(&["--mtime", "modified"]);
+    scene.change(|live| {
+        live.upload(album, dated("y.jpg", 2));
+    });
+    let _ = scene.export(&[]);
+    let metadata = fs::metadata(scene.path("Album/y.jpg")).unwrap();
+    let time = metadata.modified().unwrap();
+    let time = time.duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert_eq!(time.as_secs(), 1_600_000_000);
 }
 
 #[test]

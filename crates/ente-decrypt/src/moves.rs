@@ -192,12 +192,8 @@ impl Tree {
             return;
         }
         let key = (placement.collection, placement.file);
-        let listed = self.state.pull.files.get(&key).map(|file| file.version);
-        let may_go = match why {
-            Why::Displaced | Why::Rotten => listed != Some(placement.version),
-            _ => true,
-        };
-        if may_go && self.settings.on_remove == OnRemove::Delete {
+        let may_go = || why == Why::Replaced || !self.is_needed(placement);
+        if self.settings.on_remove == OnRemove::Delete && may_go() {
             batch.drop_parked(parked);
             let of_part = (key.0, key.1, index);
             match sidecar {
@@ -214,6 +210,18 @@ impl Tree {
         }
         let reason = if is_damaged { DAMAGED } else { why.as_str() };
         self.to_trash(batch, placement, index, reason, parked, sidecar);
+    }
+
+    /// Somewhere in the account is the very content of this placement, and it is not whole elsewhere as far as the facts tell.
+    fn is_needed(&self, placement: &Placement) -> bool {
+        let collections = self.state.pull.collections.keys();
+        let mut keys = collections.map(|id| (*id, placement.file));
+        keys.any(|key| {
+            let listed = self.state.pull.files.get(&key);
+            let is_other = key.0 != placement.collection;
+            listed.is_some_and(|file| file.version == placement.version)
+                && !(is_other && self.state.is_whole(key))
+        })
     }
 
     /// Sends a parked part, and its sidecar, to the trash.

@@ -320,7 +320,7 @@ pub fn structure(state: &State, desired: &Desired, settings: &Settings) -> Struc
         restores,
         adoptions: Vec::new(),
         deferred: Vec::new(),
-        is_whole: desired.unreadable.is_empty(),
+        is_whole: true,
     };
     structure.make_room(state, served);
     structure

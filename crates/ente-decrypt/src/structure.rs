@@ -29,12 +29,15 @@ impl Tree {
     pub fn restructure(&mut self, desired: &Desired, plan: &Structure) -> Result<(), Failure> {
         let mut batch = Batch::default();
         let mut arrivals = Vec::new();
-        let met = self.problems.len();
         let mut placements = self.state.decrypt.placements.values();
         let is_whole = plan.is_whole || placements.all(|placement| placement.parts.is_empty());
+        let met = self.problems.len();
         for step in &plan.steps {
             arrivals.extend(self.depart(&mut batch, desired, step));
         }
+        // What lies behind a link is not ours to date.
+        let has_failed = |problem: &Problem| problem.class == "io";
+        let are_dated = is_whole && !self.problems[met..].iter().any(has_failed);
         for restore in &plan.restores {
             arrivals.extend(self.take_back(&mut batch, desired, restore));
         }
@@ -64,10 +67,7 @@ impl Tree {
             }
         }
         self.drop_folders(&mut batch);
-        for fact in self
-            .settings
-            .take_news(is_whole && self.problems.len() == met)
-        {
+        for fact in self.settings.take_news(are_dated) {
             self.stage(&mut batch, fact);
         }
         if batch.is_empty() {
@@ -106,7 +106,9 @@ impl Tree {
                 if let Some(name) = desired.name(&self.state, step.key) {
                     name.apply(&mut placement);
                 }
-                self.stage(batch, DecryptFact::Placement(placement));
+                if placement != self.placement(step.key) {
+                    self.stage(batch, DecryptFact::Placement(placement));
+                }
                 None
             }
             Fate::Rename | Fate::Move(_) if is_ours => {
@@ -459,6 +461,12 @@ impl Tree {
                 self.unpark_folder(batch, back.collection, &back.from);
                 staying.push(back);
             }
+        }
+        // One whose own folder is not there moves without a step: not where another one stays.
+        while let Some(rename) = renames.iter().find(|rename| {
+            facts.contains_key(&rename.collection) && self.is_anothers(&facts, rename)
+        }) {
+            facts.remove(&rename.collection);
         }
         self.keep_apart(&mut facts);
         facts.into_values().collect()
