@@ -409,6 +409,7 @@ fn next(printed: &Receiver<String>, kind: &str) -> String {
     }
 }
 
+const FILE: &str = r#""type":"file""#;
 const ROUND: &str = r#"{"v":1,"type":"round"}"#;
 const END: &str = r#"{"v":1,"type":"end","counts":{}}"#;
 
@@ -470,6 +471,108 @@ fn who_waits_for_the_next_round_keeps_nobody_out() {
     expect_all(&machine.pipeline(), 0);
     spoil(&machine);
     expect_all(&export(&machine), 0);
+}
+
+/// The lock of a living run that is not ours: of this test itself.
+fn hold(machine: &Machine, name: &str) -> PathBuf {
+    let host = std::process::Command::new("uname").arg("-n").output();
+    let holder = serde_json::json!({
+        "tool": format!("ente-{name}"),
+        "pid": std::process::id(),
+        "host": String::from_utf8(host.unwrap().stdout).unwrap().trim(),
+        "started": null,
+        "run": "another",
+        "since": 0,
+    });
+    let path = machine.export.join(format!(".ente/{name}.lock"));
+    fs::write(&path, holder.to_string()).unwrap();
+    path
+}
+
+#[test]
+fn a_watch_waits_for_who_came_between_its_rounds() {
+    let mut library = Library::empty(7, EMAIL, PASSWORD);
+    let live = library.live_mut();
+    let album = live.create_album("Album");
+    let first = live.upload(album, photo("a.jpg", 1));
+    let (museum, machine) = signed_in(library);
+    expect_all(&machine.pipeline(), 0);
+    let pull = || machine.run(&["ente-pull", machine.dir()]).expect(0).stdout;
+    let begin = pull().lines().next().unwrap().to_owned();
+    let stages = ["decrypt", "meta", "verify"].map(|name| {
+        let (mut stage, mut input, printed) = fed(&machine, &[&format!("ente-{name}"), "-"]);
+        let said = BufReader::new(stage.stderr.take().unwrap()).lines();
+        writeln!(input, "{begin}\n{ROUND}").unwrap();
+        next(&printed, "round");
+        (name, stage, input, printed, said)
+    });
+    museum.with_library(|library| {
+        let live = library.live_mut();
+        live.set_caption(first, "new");
+        live.upload(album, photo("b.jpg", 2));
+    });
+    let pulled = pull();
+    let files: Vec<_> = pulled.lines().filter(|it| it.contains(FILE)).collect();
+    assert_eq!(files.len(), 2, "{pulled}");
+    for (name, stage, mut input, printed, said) in stages {
+        if name == "verify" {
+            fs::write(machine.export.join("Album/b.jpg"), "rotten").unwrap();
+        }
+        let lock = hold(&machine, name);
+        writeln!(input, "{}\n{ROUND}", files.join("\n")).unwrap();
+        let mut said = said.map_while(Result::ok);
+        let waits = said.any(|line| line.contains("waits for it to end"));
+        assert!(waits, "`ente-{name}` ended");
+        fs::remove_file(&lock).unwrap();
+        if name == "verify" {
+            assert!(next(&printed, "finding").contains("b.jpg"));
+        }
+        next(&printed, "round");
+        assert!(!lock.exists());
+        writeln!(input, "{END}").unwrap();
+        let code = if name == "verify" { 4 } else { 0 };
+        assert_eq!(stage.wait_with_output().unwrap().status.code(), Some(code));
+    }
+    let sidecars = machine.export.join("Album/metadata");
+    let sidecar = fs::read_to_string(sidecars.join("a.jpg.json")).unwrap();
+    assert!(sidecar.contains(r#""caption": "new""#));
+    assert!(sidecars.join("b.jpg.json").is_file());
+}
+
+#[test]
+fn what_changes_while_a_round_waits_is_taken_in() {
+    let mut library = Library::empty(7, EMAIL, PASSWORD);
+    let live = library.live_mut();
+    let album = live.create_album("Album");
+    live.upload(album, photo("a.jpg", 1));
+    let (museum, machine) = signed_in(library);
+    expect_all(&machine.pipeline(), 0);
+    let pull = || machine.run(&["ente-pull", machine.dir()]).expect(0).stdout;
+    let begin = pull().lines().next().unwrap().to_owned();
+    let (mut meta, mut to_meta, printed) = fed(&machine, &["ente-meta", "-"]);
+    let said = BufReader::new(meta.stderr.take().unwrap()).lines();
+    writeln!(to_meta, "{begin}\n{ROUND}").unwrap();
+    next(&printed, "round");
+    museum.with_library(|library| {
+        library.live_mut().upload(album, photo("b.jpg", 2));
+    });
+    let _ = pull();
+    let _ = machine.run(&["ente-decrypt", machine.dir()]).expect(0);
+    let lock = hold(&machine, "meta");
+    writeln!(to_meta, "{ROUND}").unwrap();
+    let mut said = said.map_while(Result::ok);
+    assert!(said.any(|line| line.contains("waits for it to end")));
+    // Where its sidecar was to come, there is nothing to come to any more.
+    museum.with_library(|library| library.live_mut().rename_album(album, "Renamed"));
+    let _ = pull();
+    let _ = machine.run(&["ente-decrypt", machine.dir()]).expect(0);
+    fs::remove_file(&lock).unwrap();
+    next(&printed, "round");
+    writeln!(to_meta, "{END}").unwrap();
+    assert_eq!(meta.wait().unwrap().code(), Some(0));
+    assert!(machine.export.join("Renamed/metadata/b.jpg.json").is_file());
+    assert!(!machine.export.join("Album").exists());
+    let _ = machine.run(&["ente-verify", machine.dir()]).expect(0);
 }
 
 #[test]

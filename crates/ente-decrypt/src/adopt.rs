@@ -184,11 +184,11 @@ impl Run<'_> {
 
     /// Content that the facts wrongly hold to be here is to be fetched: a verdict tells `ente-pull`.
     pub(crate) fn refuse_forged(&mut self) -> Result<(), Failure> {
-        let forged = std::mem::take(&mut self.forged);
-        if forged.is_empty() {
+        if self.forged.is_empty() {
             return Ok(());
         }
         self.begin_writing()?;
+        let forged = std::mem::take(&mut self.forged);
         let mut batch = Batch::default();
         for adoption in forged {
             let (collection, id) = adoption.to;

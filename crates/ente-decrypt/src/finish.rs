@@ -131,7 +131,10 @@ impl Run<'_> {
             return Ok(());
         }
         unneeded.sort_unstable();
-        self.begin_writing()?;
+        if self.begin_writing()? {
+            // Planned on what was the case before the lock.
+            return self.drop_leftovers();
+        }
         self.tree.drop_objects(&unneeded)
     }
 

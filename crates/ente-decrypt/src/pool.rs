@@ -200,45 +200,50 @@ impl Run<'_> {
                 return Ok(None);
             };
             let state = &self.tree.state;
-            let work = match source(state, content, self.siblings.of(id)) {
-                Source::Placement(from) => {
-                    self.begin_writing_content()?;
-                    match self.tree.intact(from) {
-                        Some(parts) => Work::Link {
-                            source: from,
-                            parts,
-                        },
-                        None => {
-                            if !self.let_go(from)? {
-                                return Ok(None);
-                            }
-                            keys.push(from);
-                            keys.sort_unstable();
-                            continue;
-                        }
-                    }
-                }
-                Source::Object => {
-                    self.begin_writing_content()?;
-                    match self.library.sealed(&self.tree.state, first) {
-                        Ok(sealed) => Work::Decrypt {
-                            object: self.tree.export.state_path(&layout::object(id, version)),
-                            size: self
-                                .tree
-                                .state
-                                .pull
-                                .files
-                                .get(&first)
-                                .and_then(|file| file.size),
-                            sealed,
-                        },
-                        Err(reason) => {
-                            let problem = undecryptable(first.0, Some(id), reason);
-                            self.tree.problems.push(problem);
+            let origin = source(state, content, self.siblings.of(id));
+            let is_at_hand = match origin {
+                Source::Placement(_) | Source::Object => true,
+                Source::Refused => false,
+                Source::Nowhere => self.adoptable.elsewhere(content).is_some(),
+            };
+            if is_at_hand && !self.tree.is_writing() {
+                self.begin_writing_content()?;
+                // Planned on what was the case before the lock.
+                continue;
+            }
+            let work = match origin {
+                Source::Placement(from) => match self.tree.intact(from) {
+                    Some(parts) => Work::Link {
+                        source: from,
+                        parts,
+                    },
+                    None => {
+                        if !self.let_go(from)? {
                             return Ok(None);
                         }
+                        keys.push(from);
+                        keys.sort_unstable();
+                        continue;
                     }
-                }
+                },
+                Source::Object => match self.library.sealed(&self.tree.state, first) {
+                    Ok(sealed) => Work::Decrypt {
+                        object: self.tree.export.state_path(&layout::object(id, version)),
+                        size: self
+                            .tree
+                            .state
+                            .pull
+                            .files
+                            .get(&first)
+                            .and_then(|file| file.size),
+                        sealed,
+                    },
+                    Err(reason) => {
+                        let problem = undecryptable(first.0, Some(id), reason);
+                        self.tree.problems.push(problem);
+                        return Ok(None);
+                    }
+                },
                 Source::Refused => {
                     let verdict = state.decrypt.verdicts.get(&content);
                     if let Some(verdict) = verdict
@@ -261,7 +266,6 @@ impl Run<'_> {
                     Some(adopted) => {
                         let part = |it: &&Adopted| (it.path.clone(), part_of(it));
                         let parts = adopted.iter().map(part).collect();
-                        self.begin_writing_content()?;
                         match self.library.sealed(&self.tree.state, first) {
                             Ok(sealed) => Work::Adopt { parts, sealed },
                             Err(reason) => {

@@ -15,7 +15,7 @@ use ente_common::manifest::facts::PullFact;
 use ente_common::manifest::follow::Follow;
 use ente_common::manifest::state::{DecryptState, MetaState, PullState, VerifyState, covers};
 use ente_common::manifest::{
-    ContentKey, Export, Journal, JournalError, PlacementKey, Rest, State, private_dir,
+    ContentKey, Export, Journal, JournalError, Patience, PlacementKey, Rest, State, private_dir,
 };
 use ente_common::naming::MAX_NAME_BYTES;
 use ente_common::record::{Begin, Expect, Input, Problem, Record, Scope, path_to_value};
@@ -81,6 +81,8 @@ pub struct Run<'a> {
     held: Vec<Record>,
     /// The end of a round of `--watch` that waits for the work before it.
     round: Option<Record>,
+    /// With other runs that hold the lock: from the second round on.
+    patience: Patience,
     /// What is pending in the manifest was queued too.
     is_last: bool,
     pub(crate) pool: Pool,
@@ -129,6 +131,7 @@ impl<'a> Run<'a> {
             surveyed: false,
             held: Vec::new(),
             round: None,
+            patience: Patience::default(),
             is_last: false,
             pool: Pool::new(args.jobs()),
             waiting: HashMap::new(),
@@ -314,6 +317,7 @@ impl<'a> Run<'a> {
         }
         // Whoever waits for the next round need not keep out who checks what is there.
         self.tree.end_writing();
+        self.patience = Patience::of(self.io);
         print(self.io, record)?;
         self.surveyed = false;
         self.is_last = false;
@@ -448,18 +452,24 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Takes the lock at the first write. Facts that came since the survey, or that recovering changed, are surveyed again: true then.
+    /// Takes the lock at the first write. Facts that came since the survey, or that recovering changed, are surveyed again: true then. So is
+    /// everything after a wait for another run.
     pub(crate) fn begin_writing(&mut self) -> Result<bool, Failure> {
         if self.tree.is_writing() {
             return Ok(false);
         }
         let export = &self.tree.export;
         let now = (self.io.clock)();
-        let has_left = recover::is_needed(export)?;
-        let lock = export.lock(NAME, &self.run, now, self.args.break_lock)?;
+        let ((has_left, lock), has_waited) = self.patience.until_free(|| {
+            // Only looks, while it waits.
+            export.check_idle(&[NAME], &self.run, self.args.break_lock)?;
+            let has_left = recover::is_needed(export)?;
+            let lock = export.lock(NAME, &self.run, now, self.args.break_lock)?;
+            Ok((has_left, lock))
+        })?;
         private_dir(&export.state_path("partial"))
             .map_err(|error| Failure::disk("cannot make `.ente/partial`", &error))?;
-        let is_stale = journal_bytes(export) != self.read_bytes;
+        let is_stale = has_waited || journal_bytes(export) != self.read_bytes;
         let journal = Journal::open(&export.state_dir(), "decrypt")?;
         self.tree.begin_writing(journal, lock);
         if is_stale {

@@ -8,6 +8,7 @@ use ente_common::cli::{Io, cut_short, output_failure};
 use ente_common::exit::{Exit, Failure};
 use ente_common::layout::Sidecars;
 use ente_common::manifest::facts::{MetaFact, Sidecar};
+use ente_common::manifest::{PartKey, Patience, State};
 use ente_common::record::{Input, Problem, Record};
 use ente_common::ui::Progress;
 use rayon::prelude::*;
@@ -261,7 +262,7 @@ impl<'a> Stage<'a> {
                 }
                 self.stuck.clear();
                 if let Some(writer) = &mut self.writer {
-                    writer.release();
+                    writer.release(Patience::of(self.io));
                 }
             }
             _ => {}
@@ -429,7 +430,10 @@ impl<'a> Stage<'a> {
             && !tasks.is_empty()
         {
             let at = self.library.state.meta.sidecars_at();
-            let outcomes = writer.write(&mut self.library.state, at, &tasks)?;
+            let Some(outcomes) = writer.write(&mut self.library.state, at, &tasks)? else {
+                self.queue = items;
+                return self.plan_anew();
+            };
             for (task, outcome) in tasks.iter().zip(outcomes) {
                 match outcome {
                     Outcome::Written => {
@@ -461,6 +465,21 @@ impl<'a> Stage<'a> {
             self.problem(problem::not_written(key, path, &error))?;
         }
         Ok(())
+    }
+
+    /// Plans what waits in the queue by what another run did meanwhile, and does it.
+    fn plan_anew(&mut self) -> Result<(), Failure> {
+        self.refresh()?;
+        self.planner.forget();
+        let at = self.library.state.meta.sidecars_at();
+        for item in &mut self.queue {
+            if let Item::File(job) = item
+                && !job.wanted.is_empty()
+            {
+                job.wanted = self.planner.wanted(&self.library, at, job.file, true);
+            }
+        }
+        self.flush()
     }
 
     fn print_file(&mut self, job: Job, told: Told, is_news: bool) -> Result<(), Failure> {
@@ -516,23 +535,15 @@ impl<'a> Stage<'a> {
         if !self.plan.whole {
             return Ok(());
         }
-        let state = &mut self.library.state;
-        let is_there = |key: &(i64, i64, usize)| {
-            let placement = state.decrypt.placements.get(&(key.0, key.1));
-            placement.is_some_and(|placement| key.2 < placement.parts.len())
-        };
-        let gone = state.meta.sidecars.iter().filter(|(key, _)| !is_there(key));
-        let gone = gone.map(|(_, sidecar)| {
-            MetaFact::Sidecar(Sidecar {
-                gone: true,
-                ..sidecar.clone()
-            })
-        });
-        let gone = gone.collect();
         let Some(writer) = &mut self.writer else {
             return Ok(());
         };
-        writer.record(state, gone)?;
+        let state = &mut self.library.state;
+        let mut facts = gone(state);
+        if !facts.is_empty() && writer.lock(state)? {
+            facts = gone(state);
+        }
+        writer.record(state, facts)?;
         let is_done = self.tally.exit() == Exit::Done && self.stuck.is_empty();
         match rest.filter(|_| is_done && !self.io.interrupt.is_set()) {
             Some(rest) => rest::note(writer, &mut self.library.state, rest),
@@ -560,4 +571,20 @@ impl<'a> Stage<'a> {
         }
         Ok(self.tally.exit())
     }
+}
+
+/// Facts of the sidecars that went with their files.
+fn gone(state: &State) -> Vec<MetaFact> {
+    let is_there = |key: &PartKey| {
+        let placement = state.decrypt.placements.get(&(key.0, key.1));
+        placement.is_some_and(|placement| key.2 < placement.parts.len())
+    };
+    let gone = state.meta.sidecars.iter().filter(|(key, _)| !is_there(key));
+    let gone = gone.map(|(_, sidecar)| {
+        MetaFact::Sidecar(Sidecar {
+            gone: true,
+            ..sidecar.clone()
+        })
+    });
+    gone.collect()
 }

@@ -12,8 +12,8 @@ use ente_common::disk;
 use ente_common::exit::{Exit, Failure};
 use ente_common::layout::{self, Sidecars};
 use ente_common::manifest::facts::{MetaFact, Sidecar};
-use ente_common::manifest::state::MetaState;
-use ente_common::manifest::{Export, Journal, Lock, State, private_dir};
+use ente_common::manifest::state::{DecryptState, MetaState};
+use ente_common::manifest::{Export, Journal, Lock, Patience, State, private_dir};
 use jiff::Timestamp;
 use rayon::prelude::*;
 
@@ -33,6 +33,8 @@ pub(crate) struct Writer {
     run: String,
     now_us: i64,
     break_lock: bool,
+    /// With other runs that write: from the second round on.
+    patience: Patience,
     hold: Option<Hold>,
 }
 
@@ -52,6 +54,7 @@ impl Writer {
             run,
             now_us,
             break_lock,
+            patience: Patience::default(),
             hold: None,
         }
     }
@@ -61,18 +64,26 @@ impl Writer {
         &self.export
     }
 
-    /// Takes the lock, if it is not held already, and takes in what another run may have written before.
+    /// Takes the lock, if it is not held already, and takes in what another run may have written before. True after a wait for another run: what
+    /// was planned before may be history.
     ///
     /// # Errors
     /// When another run holds it, or moves files.
-    pub(crate) fn lock(&mut self, state: &mut State) -> Result<(), Failure> {
+    pub(crate) fn lock(&mut self, state: &mut State) -> Result<bool, Failure> {
         if self.hold.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let export = &self.export;
-        export.check_idle(&["ente-decrypt"], &self.run, self.break_lock)?;
-        let lock = export.lock("ente-meta", &self.run, self.now_us, self.break_lock)?;
-        state.meta = MetaState::load_within(&export.state_dir(), state.focus.as_ref())?;
+        let (lock, has_waited) = self.patience.until_free(|| {
+            // Only looks, while it waits.
+            export.check_idle(&["ente-decrypt", "ente-meta"], &self.run, self.break_lock)?;
+            export.lock("ente-meta", &self.run, self.now_us, self.break_lock)
+        })?;
+        let state_dir = export.state_dir();
+        state.meta = MetaState::load_within(&state_dir, state.focus.as_ref())?;
+        if has_waited {
+            state.decrypt = DecryptState::load_within(&state_dir, state.focus.as_ref())?;
+        }
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(WRITERS)
             .build()
@@ -82,7 +93,7 @@ impl Writer {
             pool,
             _lock: lock,
         });
-        Ok(())
+        Ok(has_waited)
     }
 
     /// A stage before this one holds the lock.
@@ -91,9 +102,10 @@ impl Writer {
         self.hold.is_none() && holder.is_some_and(|holder| holder.run == self.run)
     }
 
-    /// Frees the lock until there is something to write again.
-    pub(crate) fn release(&mut self) {
+    /// Frees the lock until there is something to write again; who holds it then is waited for.
+    pub(crate) fn release(&mut self, patience: Patience) {
         self.hold = None;
+        self.patience = patience;
     }
 
     fn hold(&mut self, state: &mut State) -> Result<&mut Hold, Failure> {
@@ -120,7 +132,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes the sidecars of a batch say what they are to say; one outcome for each task.
+    /// Makes the sidecars of a batch say what they are to say; one outcome for each task. `None` after a wait for another run: the tasks are to be
+    /// planned anew, and nothing was written yet.
     ///
     /// # Errors
     /// When nothing more can be written: another run holds the lock, the disk is full.
@@ -129,11 +142,13 @@ impl Writer {
         state: &mut State,
         at: Sidecars,
         tasks: &[Task],
-    ) -> Result<Vec<Outcome>, Failure> {
+    ) -> Result<Option<Vec<Outcome>>, Failure> {
         for task in tasks {
             // `ente-decrypt` is done with this file: what waits was left by a killed run.
             for left in LeftOver::of(&self.export, task.wanted.key) {
-                self.lock(state)?;
+                if self.lock(state)? {
+                    return Ok(None);
+                }
                 // One that has to wait is told of at the end of the run, if it waits still.
                 let _ = left.settle(&self.export, state)?;
             }
@@ -142,7 +157,9 @@ impl Writer {
         if steps.iter().any(|step| step.is_news(state)) {
             if self.hold.is_none() {
                 // The lock comes before the first byte; what was seen without it may be history.
-                self.lock(state)?;
+                if self.lock(state)? {
+                    return Ok(None);
+                }
                 steps = self.decide(state, at, tasks);
             }
             self.store(state, &mut steps)?;
@@ -153,7 +170,8 @@ impl Writer {
             let untrue = self.place(state, &mut steps)?;
             self.record(state, untrue)?;
         }
-        Ok(steps.into_iter().map(|step| step.outcome).collect())
+        let outcomes = steps.into_iter().map(|step| step.outcome);
+        Ok(Some(outcomes.collect()))
     }
 
     fn decide<'a>(&self, state: &State, at: Sidecars, tasks: &'a [Task]) -> Vec<Step<'a>> {

@@ -7,7 +7,7 @@ use ente_common::cli::Io;
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::facts::{Checked, Finding, VerifyFact};
 use ente_common::manifest::state::VerifyState;
-use ente_common::manifest::{ContentKey, Export, Journal, Lock, PartKey};
+use ente_common::manifest::{ContentKey, Export, Journal, Lock, PartKey, Patience};
 
 use crate::NAME;
 use crate::check::Class;
@@ -53,6 +53,8 @@ pub(crate) struct Book {
     /// What this run has an answer for, or cannot have one: such findings stand.
     settled: HashSet<Key>,
     open: Option<(Lock, Journal)>,
+    /// With other runs that hold the lock: from the second round on.
+    patience: Patience,
     /// Nothing is written: the run only lists, or the medium cannot be written and the export on it can still be checked.
     is_shut: bool,
 }
@@ -71,23 +73,29 @@ impl Book {
             standing: VerifyState::load(&export.state_dir())?,
             settled: HashSet::new(),
             open: None,
+            patience: Patience::default(),
             is_shut: !writes,
         })
     }
 
-    /// Locks for writing, if that is not done. Where nothing can be written, says so and goes on without.
-    pub(crate) fn open(&mut self, export: &Export, io: &Io) -> Result<(), Failure> {
+    /// Locks for writing, if that is not done. Where nothing can be written, says so and goes on without. True after a wait for another run: what
+    /// was seen before may be history.
+    pub(crate) fn open(&mut self, export: &Export, io: &Io) -> Result<bool, Failure> {
         if self.open.is_some() || self.is_shut {
-            return Ok(());
+            return Ok(false);
         }
-        let opened = export
-            .lock(NAME, &self.run, (io.clock)(), self.break_lock)
-            .and_then(|lock| Ok((lock, Journal::open(&export.state_dir(), "verify")?)));
+        let opened = self.patience.until_free(|| {
+            // Only looks, while it waits.
+            export.check_idle(&[NAME], &self.run, self.break_lock)?;
+            let lock = export.lock(NAME, &self.run, (io.clock)(), self.break_lock)?;
+            Ok((lock, Journal::open(&export.state_dir(), "verify")?))
+        });
         match opened {
-            Ok(opened) => {
+            Ok((opened, has_waited)) => {
                 self.open = Some(opened);
                 // What another run wrote before we had the lock.
                 self.standing = VerifyState::load(&export.state_dir())?;
+                return Ok(has_waited);
             }
             Err(failure) if failure.exit == Exit::NotWritable => {
                 self.is_shut = true;
@@ -97,7 +105,12 @@ impl Book {
             }
             Err(failure) => return Err(failure),
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// It waits for other runs.
+    pub(crate) fn waits(&self) -> bool {
+        self.patience.waits()
     }
 
     fn append(&mut self, fact: Finding) {
@@ -148,11 +161,12 @@ impl Book {
     }
 
     /// Of what is found from now on, nothing was settled: the stages before may have written it anew. Frees the lock until there is something to
-    /// write again.
-    pub(crate) fn next_round(&mut self) -> Result<(), Failure> {
+    /// write again; who holds it then is waited for.
+    pub(crate) fn next_round(&mut self, io: &Io) -> Result<(), Failure> {
         self.sync()?;
         self.settled.clear();
         self.open = None;
+        self.patience = Patience::of(io);
         Ok(())
     }
 

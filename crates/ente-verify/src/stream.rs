@@ -158,7 +158,9 @@ fn next_batch(records: &Receiver<Line>, io: &Io) -> Result<Option<Vec<Record>>, 
         }
     };
     let mut batch = vec![first];
+    // Of what comes after a round, nothing is looked at before it is over.
     while batch.len() < BATCH
+        && batch.last().is_some_and(|it| it.kind() != "round")
         && let Ok(record) = records.try_recv()
     {
         batch.push(record?);
@@ -192,12 +194,20 @@ impl Stage<'_> {
                     .collect()
             })
             .collect();
+        let is_news = expected.iter().zip(&outcomes);
+        let mut is_news = is_news.flat_map(|(expected, outcomes)| expected.iter().zip(outcomes));
+        if self.report.book.waits()
+            && is_news.any(|(expected, outcome)| self.is_news(expected, outcome))
+            && self.report.book.open(self.report.export, io)?
+        {
+            return self.check(batch, io);
+        }
         for ((mut record, expected), outcomes) in batch.into_iter().zip(expected).zip(outcomes) {
             if outcomes.iter().any(|it| matches!(it, Outcome::Stopped)) {
                 return Ok(());
             }
             if record.kind() == "round" {
-                self.report.book.next_round()?;
+                self.report.book.next_round(io)?;
             }
             let gone = self.not_gone(&record);
             if !outcomes.is_empty() {
@@ -269,6 +279,15 @@ impl Stage<'_> {
         }
     }
 
+    /// Something is to be written about it.
+    fn is_news(&self, expected: &Expected, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Well => self.how != How::Quick && self.report.book.stands(&expected.subject),
+            Outcome::Wrong(..) => true,
+            Outcome::Unreadable(_) | Outcome::Stopped => false,
+        }
+    }
+
     fn judge(
         &mut self,
         expected: &[Expected],
@@ -284,7 +303,7 @@ impl Stage<'_> {
             }
             match outcome {
                 Outcome::Well => {
-                    if self.how != How::Quick && self.report.book.stands(&expected.subject) {
+                    if self.is_news(expected, &Outcome::Well) {
                         self.report.book.open(self.report.export, io)?;
                         self.report.book.clear(&expected.subject);
                     }
