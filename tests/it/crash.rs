@@ -434,6 +434,29 @@ fn a_new_manifest_takes_over_sidecars_that_are_out_of_date() {
     assert!(cause.starts_with("another file lies there"), "{cause}");
 }
 
+#[test]
+fn a_sidecar_that_waits_holds_up_no_other_of_its_file() {
+    let (museum, machine, (first, file)) = exported(|live| {
+        let (first, second) = (live.create_album("First"), live.create_album("Second"));
+        let file = live.upload(first, NewFile::new("a.jpg", photo(1)));
+        live.add(file, second);
+        (first, file)
+    });
+    let parked = format!(".ente/partial/meta-{first}-{file}-0");
+    let folder = machine.export.join("First/metadata");
+    fs::rename(folder.join("a.jpg.json"), machine.export.join(parked)).unwrap();
+    fs::remove_dir(&folder).unwrap();
+    fs::write(&folder, "in the way").unwrap();
+    museum.with_library(|library| library.live_mut().set_caption(file, "new"));
+    let _ = machine.run(&["ente-pull", machine.dir()]).expect(0);
+    let run = machine.run(&["ente-meta", machine.dir()]).expect(3);
+    let problems = run.records_of("problem");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0]["class"], "not-written");
+    let other = fs::read_to_string(machine.export.join("Second/metadata/a.jpg.json"));
+    assert!(other.unwrap().contains(r#""caption": "new""#));
+}
+
 /// The lock of a process that is no more, of this or another start of the host.
 fn leave_lock(machine: &Machine, tool: &str, boot: &str) {
     let mut dead = Command::new("true").spawn().unwrap();

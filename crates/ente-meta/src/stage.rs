@@ -63,6 +63,8 @@ pub(crate) struct Stage<'a> {
     tally: Tally,
     /// Files with a sidecar that this run tried in vain to put right.
     stuck: HashSet<i64>,
+    /// Sidecars that a problem was told of.
+    told: HashSet<PartKey>,
     /// Files that were named and are not looked at yet.
     put_off: BTreeSet<i64>,
 }
@@ -92,6 +94,7 @@ impl<'a> Stage<'a> {
             progress: None,
             tally: Tally::default(),
             stuck: HashSet::new(),
+            told: HashSet::new(),
             put_off: BTreeSet::new(),
         }
     }
@@ -261,6 +264,7 @@ impl<'a> Stage<'a> {
                     self.pending()?;
                 }
                 self.stuck.clear();
+                self.told.clear();
                 if let Some(writer) = &mut self.writer {
                     writer.release(Patience::of(self.io));
                 }
@@ -384,7 +388,7 @@ impl<'a> Stage<'a> {
                 }
                 // What this run tried in vain to write was told.
                 Unsettled::Stuck(key, path, error) => {
-                    if self.stuck.insert(key.1) {
+                    if self.told.insert(key) {
                         self.problem(problem::not_written(key, path, &error))?;
                     }
                 }
@@ -447,7 +451,9 @@ impl<'a> Stage<'a> {
                     }
                     Outcome::Failed(path, error) => {
                         self.stuck.insert(task.wanted.key.1);
-                        failed.push((task.wanted.key, path, error));
+                        if self.told.insert(task.wanted.key) {
+                            failed.push((task.wanted.key, path, error));
+                        }
                     }
                 }
             }
@@ -544,7 +550,8 @@ impl<'a> Stage<'a> {
             facts = gone(state);
         }
         writer.record(state, facts)?;
-        let is_done = self.tally.exit() == Exit::Done && self.stuck.is_empty();
+        let is_done =
+            self.tally.exit() == Exit::Done && self.stuck.is_empty() && self.told.is_empty();
         match rest.filter(|_| is_done && !self.io.interrupt.is_set()) {
             Some(rest) => rest::note(writer, &mut self.library.state, rest),
             None => Ok(()),
