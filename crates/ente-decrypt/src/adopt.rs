@@ -1,7 +1,7 @@
 //! Content that `ente-verify --adopt` found on this machine: files of the tree are renamed in place, those elsewhere are copied and stay.
 //!
 //! Files of the tree are planned like everything that needs no content to be made, and looked at by size and time before they are taken, as all
-//! that is moved is. Copies are hashed again as they are made.
+//! that is moved is; one under another time is read, and counts if it has the recorded BLAKE3. Copies are hashed again as they are made.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
