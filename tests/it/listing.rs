@@ -62,6 +62,44 @@ fn what_a_full_listing_could_not_list_is_listed_in_full_by_the_next_run() {
 }
 
 #[test]
+fn an_album_that_can_never_be_listed_in_full_still_gets_its_new_photos() {
+    let (museum, machine) = made_up();
+    let album = museum.with_library(|library| {
+        let album = library.live_mut().create_album("long");
+        library.live_mut().upload(album, photo("first.jpg"));
+        album
+    });
+    let _ = pull(&machine, &[]).expect(0);
+    let noted = || folded(&machine.export)[&format!("pull collection {album}")].clone();
+    let mut cursor = noted()["cursor"].as_i64().unwrap();
+    for options in [&["--retries", "0", "--full"][..], &["--retries", "0"]] {
+        let new = museum.with_library(|library| library.live_mut().upload(album, photo("new.jpg")));
+        // The first page of all, and not what comes since the last time.
+        museum.inject(Match::diff(album), Fault::Status(500), Some(1));
+        museum.reset_log();
+        let listed = pull(&machine, options).expect(3);
+        assert_eq!(classes(&listed), ["server"]);
+        assert_eq!(
+            changed_words(&listed),
+            BTreeMap::from([(new, "new".to_owned())])
+        );
+        assert!(museum.fetched_objects().contains(&new));
+        let now = noted();
+        assert!(now["cursor"].as_i64().unwrap() > cursor);
+        assert_eq!(now["synced"], 0, "a full listing is owed");
+        cursor = now["cursor"].as_i64().unwrap();
+    }
+    museum.reset_log();
+    let _ = pull(&machine, &[]).expect(0);
+    let requests = museum.requests();
+    let listed = requests.iter().filter(|one| one.path.ends_with("/diff"));
+    let asked: Vec<_> = listed.map(|one| one.query.clone()).collect();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!(asked[0].contains("sinceTime=0"), "{asked:?}");
+    assert_ne!(noted()["synced"], 0);
+}
+
+#[test]
 fn what_rotted_in_an_album_that_could_not_be_listed_heals_with_the_next_run() {
     let (museum, machine) = golden();
     let _ = pull(&machine, &[]).expect(0);

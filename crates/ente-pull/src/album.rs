@@ -29,10 +29,11 @@ pub(crate) fn is_due(known: Option<&facts::Collection>, served: &wire::Collectio
 }
 
 /// Lets a known collection be listed from the start by the next run; `None` where it says so already.
+///
+/// Its cursor stays: where that listing fails, what came since is found from there.
 pub(crate) fn anew(known: &facts::Collection) -> Option<facts::Collection> {
-    ((known.synced, known.cursor) != (0, 0)).then(|| facts::Collection {
+    (known.synced != 0).then(|| facts::Collection {
         synced: 0,
-        cursor: 0,
         ..known.clone()
     })
 }
@@ -92,6 +93,8 @@ struct Seen {
     files: BTreeMap<i64, Option<facts::File>>,
     newest: i64,
     broken: bool,
+    /// They are what came since the last time, and all of them could not be had.
+    is_rest_owed: bool,
 }
 
 impl Lister<'_> {
@@ -106,7 +109,7 @@ impl Lister<'_> {
         let since = match old {
             // Where the server's clock was set back, what changed since then has times before the cursor.
             Some(old) if !full && updated >= old.cursor.saturating_sub(OVERLAP_US) => {
-                old.cursor.saturating_sub(OVERLAP_US).max(0)
+                since_last(old)
             }
             _ => 0,
         };
@@ -114,26 +117,57 @@ impl Lister<'_> {
         if full || is_due(old, self.collection) {
             match self.files(since, manner, &mut seen).await {
                 Err(error) if !error.ends_the_run() => {
-                    return Ok(Listed {
-                        collection: old.filter(|_| full).and_then(anew),
-                        problem: Some(problems::unlisted(id, &error)),
-                        ..Listed::default()
-                    });
+                    return self.without_all(old.filter(|_| full), manner, &error).await;
                 }
                 other => other?,
             }
         }
         let problem = seen.broken.then(|| problems::bad_entry(Some(id), None));
+        Ok(self.listed(manner, seen, problem))
+    }
+
+    /// What a collection comes to whose listing failed: it stays as it was. Where that was to be a full one of a `known` collection, it is
+    /// owed, and what came since the last time is taken in, if so much can be listed.
+    async fn without_all(
+        &self,
+        known: Option<&facts::Collection>,
+        manner: Manner<'_>,
+        error: &ListingError,
+    ) -> Result<Listed, ListingError> {
+        let since = known.map_or(0, since_last);
+        if since > 0 {
+            let mut seen = Seen {
+                is_rest_owed: true,
+                ..Seen::default()
+            };
+            match self.diff(since, manner, &mut seen).await {
+                Ok(()) => {
+                    let problem = problems::unlisted_in_full(self.collection.id, error);
+                    return Ok(self.listed(manner, seen, Some(problem)));
+                }
+                Err(error) if error.ends_the_run() => return Err(error),
+                // Why all of them cannot be listed tells more.
+                Err(_) => {}
+            }
+        }
+        Ok(Listed {
+            collection: known.and_then(anew),
+            problem: Some(problems::unlisted(self.collection.id, error)),
+            ..Listed::default()
+        })
+    }
+
+    fn listed(&self, manner: Manner<'_>, seen: Seen, problem: Option<Problem>) -> Listed {
         let (collection, is_written) = self.fact(manner, &seen).unzip();
         let mut files: Vec<_> = seen.files.into_values().flatten().collect();
         // Those of all collections are held until the last is listed.
         files.shrink_to_fit();
-        Ok(Listed {
+        Listed {
             collection,
             is_written: is_written.unwrap_or_default(),
             files,
             problem,
-        })
+        }
     }
 
     /// Reads what changed from `since` on; where that is everything, finds out what is no longer there.
@@ -231,17 +265,16 @@ impl Lister<'_> {
 
     /// The fact about the collection, where it differs from the last, and whether its entry had to be written.
     fn fact(&self, manner: Manner<'_>, seen: &Seen) -> Option<(facts::Collection, bool)> {
-        let old = self.before.collections.get(&self.collection.id);
-        let old = old.filter(|old| manner.kept.holds(old.at, old.len, manner.full));
+        let known = self.before.collections.get(&self.collection.id);
+        let old = known.filter(|old| manner.kept.holds(old.at, old.len, manner.full));
         let digest = Digest::of(self.text.get().as_bytes());
-        // A broken entry must not be forgotten: the same entries are asked for again.
-        let (synced, cursor) = match old {
-            Some(old) if seen.broken && !manner.full => (old.synced, old.cursor),
-            _ if seen.broken => (0, 0),
-            old => {
-                let cursor = old.map_or(0, |old| old.cursor);
-                (self.collection.updation_time, cursor.max(seen.newest))
-            }
+        let cursor = known.map_or(0, |known| known.cursor);
+        let (synced, cursor) = match seen.broken {
+            // A broken entry must not be forgotten: the same entries are asked for again.
+            true if manner.full => (0, cursor),
+            true => (known.map_or(0, |known| known.synced), cursor),
+            false if seen.is_rest_owed => (0, cursor.max(seen.newest)),
+            false => (self.collection.updation_time, cursor.max(seen.newest)),
         };
         let is_same = |old: &facts::Collection| {
             !old.missing && (old.digest, old.synced, old.cursor) == (digest, synced, cursor)
@@ -274,6 +307,11 @@ impl Lister<'_> {
         };
         Some((fact, written.is_none()))
     }
+}
+
+/// Where a listing goes on that is to find what came since the last one.
+fn since_last(known: &facts::Collection) -> i64 {
+    known.cursor.saturating_sub(OVERLAP_US).max(0)
 }
 
 fn gone(collection: i64, id: i64) -> facts::File {

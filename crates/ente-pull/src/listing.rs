@@ -122,8 +122,9 @@ impl Listing {
             match self.collections.iter_mut().find(|one| one.id == id) {
                 Some(one) => {
                     // Where that is what it has now, only a listing from the start finds them again.
-                    let old = old.filter(|old| old.synced != one.updated);
-                    one.synced = old.map_or(0, |old| old.synced);
+                    let finds_all = |synced: &i64| *synced != one.updated && one.synced != 0;
+                    let synced = old.map(|old| old.synced).filter(finds_all);
+                    one.synced = synced.unwrap_or(0);
                     one.cursor = old.map_or(0, |old| old.cursor);
                 }
                 None => self.collections.extend(old.and_then(album::anew)),
@@ -366,7 +367,6 @@ mod tests {
         let anew = |updated| facts::Collection {
             updated,
             synced: 0,
-            cursor: 0,
             ..known.clone()
         };
         let listed = |updated| facts::Collection {

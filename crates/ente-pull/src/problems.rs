@@ -88,6 +88,19 @@ pub(crate) fn unlisted(collection: i64, error: &ListingError) -> Problem {
     }
 }
 
+/// A collection whose files could not be listed from the start; what came since the last time was taken in.
+pub(crate) fn unlisted_in_full(collection: i64, error: &ListingError) -> Problem {
+    Problem {
+        cause: format!(
+            "its files cannot be listed from the start: {}",
+            chain(error)
+        ),
+        hint: "run the same command again; until then only what is new in the album is taken in"
+            .to_owned(),
+        ..unlisted(collection, error)
+    }
+}
+
 /// Something in a listing that cannot be read.
 pub(crate) fn bad_entry(collection: Option<i64>, file: Option<i64>) -> Problem {
     Problem {

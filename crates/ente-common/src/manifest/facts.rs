@@ -206,7 +206,7 @@ pub struct Collection {
     /// `updationTime` as listed.
     #[serde(default)]
     pub updated: i64,
-    /// The `updated` up to which its files were listed; 0: not yet.
+    /// The `updated` up to which its files were listed; 0: all are to be listed.
     #[serde(default)]
     pub synced: i64,
     /// The greatest `updationTime` seen among its files.
