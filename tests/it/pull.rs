@@ -399,15 +399,22 @@ fn a_listing_that_lacks_too_much_removes_nothing() {
             body: r#"{"collections":[]}"#.into(),
         },
         // Each run asks twice, as the export rested.
-        Some(4),
+        Some(8),
     );
     let held = pull(&machine, &[]).expect(3);
     assert_eq!(classes(&held), ["removals-held-back"]);
+    let hint = &held.records_of("problem")[0]["hint"];
+    assert!(hint.as_str().unwrap().contains("--max-remove 101 "));
     assert!(
         held.stderr.contains("nothing was removed") || held.stdout.contains("nothing was removed")
     );
     assert_eq!(folded(&machine.export), before);
-    let _ = pull(&machine, &["--max-remove", "27"]).expect(0);
+    // A brake is no word, however few files there are.
+    for brake in ["27", "100"] {
+        let _ = pull(&machine, &["--max-remove", brake]).expect(3);
+        assert_eq!(folded(&machine.export), before);
+    }
+    let _ = pull(&machine, &["--max-remove", "101"]).expect(0);
     assert!(objects(&machine).is_empty());
     // They were there all the time: back from the trash, without a download.
     museum.reset_log();

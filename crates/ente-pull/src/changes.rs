@@ -154,18 +154,34 @@ impl Changes {
         left.owner = file.owner;
     }
 
-    /// So many files are gone that the listing itself is suspect: more than `allowed`, where that is given; else than is
-    /// [believed](Self::believed) without a word.
+    /// So many files are gone that the listing itself is suspect: more than is [believed](Self::believed) without a word, and than the
+    /// user `allowed`; a number that is no [word](Self::is_word) is a brake, and allows no more than none does.
     pub(crate) fn are_suspect(&self, is_blank: bool, allowed: Option<usize>) -> bool {
-        self.gone > allowed.unwrap_or_else(|| self.believed(is_blank))
+        let believed = self.believed(is_blank);
+        let limit = match allowed {
+            Some(allowed) if self.is_word(allowed) => allowed,
+            Some(allowed) => allowed.min(believed),
+            None => believed,
+        };
+        self.gone > limit
     }
 
     /// So many files may go without the user's word: none where the listing is blank or nothing is left.
-    pub(crate) fn believed(&self, is_blank: bool) -> usize {
+    fn believed(&self, is_blank: bool) -> usize {
         match is_blank || self.remaining == 0 {
             true => 0,
             false => believed(self.known),
         }
+    }
+
+    /// The number says more than that there is to be a brake: it is above the default.
+    pub(crate) fn is_word(&self, allowed: usize) -> bool {
+        allowed > believed(self.known)
+    }
+
+    /// The least number that is the user's word for so many files.
+    pub(crate) fn word_for(&self, files: usize) -> usize {
+        files.max(believed(self.known) + 1)
     }
 }
 
@@ -293,28 +309,18 @@ mod tests {
 
     #[test]
     fn only_a_number_above_the_default_is_a_word() {
-        for (gone, known, blank, allowed, trusts) in [
-            (1, 200, false, None, false),
-            (1, 200, false, Some(100), false),
-            (1, 200, false, Some(101), true),
-            (1, 1000, false, Some(200), false),
-            (1, 1000, false, Some(201), true),
-            // Where by default nothing is believed, any number is one.
-            (200, 200, false, Some(200), true),
-            (20, 200, true, Some(20), true),
-            (20, 200, true, Some(0), false),
+        for (known, allowed, is_word) in [
+            (20, 20, false),
+            (200, 100, false),
+            (200, 101, true),
+            (1000, 200, false),
+            (1000, 201, true),
         ] {
             let changes = Changes {
-                gone,
                 known,
-                remaining: known - gone,
                 ..Changes::default()
             };
-            assert_eq!(
-                allowed.is_some_and(|allowed| allowed > changes.believed(blank)),
-                trusts,
-                "{gone} of {known}, {blank}, {allowed:?}"
-            );
+            assert_eq!(changes.is_word(allowed), is_word, "{allowed} of {known}");
         }
     }
 
@@ -334,7 +340,16 @@ mod tests {
             (0, 0, true, None, false),
             (2_001, 10_000, false, Some(2_001), false),
             (2_002, 10_000, false, Some(2_001), true),
-            (1, 1, true, Some(1), false),
+            (2_001, 10_000, false, Some(2_000), true),
+            (51, 10_000, false, Some(50), true),
+            // A brake believes no empty answer.
+            (80, 80, true, Some(90), true),
+            (80, 80, true, Some(100), true),
+            (80, 80, true, Some(101), false),
+            (80, 80, false, Some(90), true),
+            (80, 80, false, Some(101), false),
+            (1_000, 1_000, true, Some(999), true),
+            (1_000, 1_000, true, Some(1_000), false),
             (1, 10_000, false, Some(0), true),
         ] {
             let changes = Changes {
@@ -348,6 +363,9 @@ mod tests {
                 suspect,
                 "{gone} of {known}, {empty}, {allowed:?}"
             );
+            // The number that is named suffices.
+            let word = changes.word_for(gone);
+            assert!(changes.is_word(word) && !changes.are_suspect(empty, Some(word)));
         }
     }
 }

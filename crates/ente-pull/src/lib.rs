@@ -119,7 +119,8 @@ pub struct Args {
     objects: Option<Objects>,
     /// In this run, believe that up to N files were removed [default: 100 or a fifth of them, whichever is more]
     ///
-    /// Above the default this also holds for files that may be in an album which the server did not list. Below it is a brake, and nothing else.
+    /// Above the default this also holds where no file would be left, and for files that may be in an album which the server did not list. Up to the
+    /// default it is a brake, and nothing else.
     #[arg(long, value_name = "N")]
     max_remove: Option<usize>,
     /// Fetch this file again, whatever is known of it; may be given several times

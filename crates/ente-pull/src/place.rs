@@ -333,13 +333,13 @@ impl Place {
         let changes = Changes::of(before, listing);
         let allowed = task.args.max_remove;
         if changes.are_suspect(listing.is_blank, allowed) {
-            let problem = problems::held_back(changes.gone, changes.known, task.dir);
+            let word = changes.word_for(changes.gone);
+            let problem = problems::held_back(changes.gone, changes.known, word, task.dir);
             listing.problems.push(problem);
             listing.hold_back_removals(before, None);
             return Ok((Changes::of(before, listing), true));
         }
-        let believed = changes.believed(listing.is_blank);
-        let is_on_word = allowed.is_some_and(|allowed| allowed > believed);
+        let is_on_word = allowed.is_some_and(|allowed| changes.is_word(allowed));
         if changes.gone == 0 || is_on_word {
             return Ok((changes, false));
         }
@@ -359,7 +359,7 @@ impl Place {
         if gone.is_empty() {
             return Ok((changes, false));
         }
-        let problem = problems::in_doubt(gone.len(), believed, task.dir);
+        let problem = problems::in_doubt(gone.len(), changes.word_for(gone.len()), task.dir);
         listing.problems.push(problem);
         let held = gone.into_iter().map(|(id, _)| id).collect();
         listing.hold_back_removals(before, Some(&held));

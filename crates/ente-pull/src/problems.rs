@@ -126,23 +126,21 @@ pub(crate) fn not_listed(file: i64) -> Problem {
     }
 }
 
-/// Removals that were not believed.
-pub(crate) fn held_back(gone: usize, known: usize, dir: &Path) -> Problem {
+/// Removals that were not believed; the number `word` would let them through.
+pub(crate) fn held_back(gone: usize, known: usize, word: usize, dir: &Path) -> Problem {
     let dir = dir.display();
     Problem {
         stage: STAGE.to_owned(),
         class: "removals-held-back".to_owned(),
         cause: format!("the listing lacks {gone} of {known} files; nothing was removed"),
-        hint: format!("if they were really deleted, run `ente-pull --max-remove {gone} {dir}`"),
+        hint: format!("if they were really deleted, run `ente-pull --max-remove {word} {dir}`"),
         ..Problem::default()
     }
 }
 
-/// Files that are in no album as it was listed, where one could not be listed or changed meanwhile.
-///
-/// Only a number above what is `believed` anyway is a word for them.
-pub(crate) fn in_doubt(files: usize, believed: usize, dir: &Path) -> Problem {
-    let (dir, word) = (dir.display(), files.max(believed + 1));
+/// Files that are in no album as it was listed, where one could not be listed or changed meanwhile; the number `word` would let them go.
+pub(crate) fn in_doubt(files: usize, word: usize, dir: &Path) -> Problem {
+    let dir = dir.display();
     Problem {
         stage: STAGE.to_owned(),
         class: "removals-held-back".to_owned(),
