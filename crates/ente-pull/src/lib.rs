@@ -301,6 +301,10 @@ async fn rounds(
             // A network that is down for a while is no reason to stop watching.
             Err(failure) if args.watch.is_some() && failure.exit == Exit::Unreachable => {
                 io.ui.warning(&failure);
+                // What it printed stands, and the stages behind are not to wait for the network.
+                if counts.records > 0 {
+                    write(io, &counts.to_record("round"))?;
+                }
             }
             Err(failure) if failure.exit == Exit::Interrupted => return Ok(Exit::Interrupted),
             Err(failure) => return Err(failure),

@@ -19,6 +19,8 @@ const MAX_ENTRIES_BYTES: u64 = 8 << 20;
 /// What was done, for `end` and the summary.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
+    /// Records of any type.
+    pub(crate) records: u64,
     /// `file` records.
     pub(crate) files: u64,
     pub(crate) removed: u64,
@@ -36,6 +38,7 @@ pub(crate) struct Counts {
 
 impl Counts {
     pub(crate) fn add(&mut self, other: &Self) {
+        self.records += other.records;
         self.files += other.files;
         self.removed += other.removed;
         self.fetched += other.fetched;
@@ -131,6 +134,7 @@ pub(crate) struct Printer<'a> {
 
 impl Printer<'_> {
     pub(crate) fn print(&mut self, record: &Record) -> Result<(), Failure> {
+        self.counts.records += 1;
         self.writer
             .write(record)
             .map_err(|error| output_failure(&error))
