@@ -26,7 +26,7 @@ use crate::tree::{Album, Did, Tree};
 
 /// Files of the tree that become those of a placement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Adoption {
+pub(crate) struct Adoption {
     /// The placement.
     pub to: PlacementKey,
     /// Paths below the export, in order of the parts.
@@ -93,7 +93,7 @@ fn adoptions(
 }
 
 /// The digests that the owner's device left of each part, as the keys open them.
-pub fn owners_digests(open: &Open) -> Vec<[u8; 64]> {
+pub(crate) fn owners_digests(open: &Open) -> Vec<[u8; 64]> {
     let metadata = &open.file.metadata;
     let hash: Option<ContentHash> = metadata.hash.as_ref().and_then(|hash| hash.parse().ok());
     let is_live = metadata.file_type == FileType::LivePhoto;
@@ -143,7 +143,7 @@ impl Pass {
 }
 
 /// What is known of an adopted file, as a part of a placement.
-pub fn part_of(adopted: &Adopted) -> Part {
+pub(crate) fn part_of(adopted: &Adopted) -> Part {
     let name = adopted.path.file_name().unwrap_or_default();
     Part {
         name: name.to_string_lossy().into_owned(),
@@ -214,7 +214,7 @@ impl Run<'_> {
 
 impl Tree {
     /// Takes files of the tree over. Those that do not lie where they belong are parked.
-    pub fn adopt(
+    pub(crate) fn adopt(
         &mut self,
         batch: &mut Batch,
         desired: &Desired,
@@ -293,7 +293,7 @@ impl Tree {
     }
 
     /// Files that were to be taken over go back to where they were, with the time that they had. What cannot, waits for the next start.
-    pub fn give_back(&self, batch: &mut Batch, arrival: &Arrival, adoption: &Adoption) {
+    pub(crate) fn give_back(&self, batch: &mut Batch, arrival: &Arrival, adoption: &Adoption) {
         for ((part, parked), path) in arrival.parts.iter().zip(&adoption.paths) {
             let from = self.export.dir().join(path);
             if *parked != from && disk::move_new(parked, &from).is_err() {
@@ -306,7 +306,7 @@ impl Tree {
     }
 
     /// Where in the tree a parked file lay before it was adopted, if nothing lies there now.
-    pub fn adopted_from(&self, file: i64, index: usize, parked: &Path) -> Option<PathBuf> {
+    pub(crate) fn adopted_from(&self, file: i64, index: usize, parked: &Path) -> Option<PathBuf> {
         let size = fs::symlink_metadata(parked).ok()?.len();
         let is_it = |it: &&Adopted| {
             it.path.is_relative()
@@ -319,7 +319,7 @@ impl Tree {
     }
 
     /// The user's own file of this name in an album's folder, if it was shown to `--adopt` and is the very content of `part`.
-    pub fn seen_at(&self, collection: i64, name: &str, part: &Part) -> Option<Adopted> {
+    pub(crate) fn seen_at(&self, collection: i64, name: &str, part: &Part) -> Option<Adopted> {
         let folder = self.folder(collection);
         let path = Path::new(&folder).join(name);
         let seen = self.state.is_seen(&path, part.size, part.blake3)?;

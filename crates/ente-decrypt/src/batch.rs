@@ -21,7 +21,7 @@ use crate::tree::{Tree, problem};
 
 /// Changes that are committed together.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub(crate) struct Batch {
     facts: Vec<DecryptFact>,
     /// Placements that are no more. Their facts come last: a power cut may take the end of a batch, and files on their way have two homes then
     /// rather than none.
@@ -54,7 +54,7 @@ struct Carry {
 
 impl Batch {
     /// Nothing would be committed.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.facts.is_empty()
             && self.gone.is_empty()
             && self.untrashed.is_empty()
@@ -62,7 +62,7 @@ impl Batch {
     }
 
     /// Sends a parked file on its way once the facts are safe.
-    pub fn carry(&mut self, parked: PathBuf, to: PathBuf) {
+    pub(crate) fn carry(&mut self, parked: PathBuf, to: PathBuf) {
         self.bound.insert(fold(&to));
         self.carries.push(Carry {
             parked,
@@ -71,12 +71,12 @@ impl Batch {
     }
 
     /// Where the folder of an album is parked, if it is on its way.
-    pub fn folder_under_way(&self, collection: i64) -> Option<&Path> {
+    pub(crate) fn folder_under_way(&self, collection: i64) -> Option<&Path> {
         self.folders.get(&collection).map(PathBuf::as_path)
     }
 
     /// Something will lie there once the batch is committed.
-    pub fn is_bound(&self, path: &Path) -> bool {
+    pub(crate) fn is_bound(&self, path: &Path) -> bool {
         self.bound.contains(&fold(path))
     }
 
@@ -84,7 +84,7 @@ impl Batch {
     ///
     /// # Errors
     /// As [`date`].
-    pub fn date(&mut self, path: &Path, was: i64, us: i64) -> io::Result<i64> {
+    pub(crate) fn date(&mut self, path: &Path, was: i64, us: i64) -> io::Result<i64> {
         let time = date(path, was, us)?;
         if time != was {
             self.dated.push(path.to_owned());
@@ -96,7 +96,7 @@ impl Batch {
     ///
     /// # Errors
     /// With the first file that cannot be synced.
-    pub fn sync_dates(&mut self) -> Result<(), Failure> {
+    pub(crate) fn sync_dates(&mut self) -> Result<(), Failure> {
         let mut dated = std::mem::take(&mut self.dated);
         // One that was parked may have gone back, for all of it or none is moved.
         dated.retain(|path| path.exists());
@@ -104,14 +104,14 @@ impl Batch {
     }
 
     /// Deletes a parked file once the facts are safe.
-    pub fn drop_parked(&mut self, parked: PathBuf) {
+    pub(crate) fn drop_parked(&mut self, parked: PathBuf) {
         self.carries.push(Carry { parked, to: None });
     }
 }
 
 impl Tree {
     /// Records a fact with the batch; from here on it counts for planning.
-    pub fn stage(&mut self, batch: &mut Batch, fact: DecryptFact) {
+    pub(crate) fn stage(&mut self, batch: &mut Batch, fact: DecryptFact) {
         self.state.decrypt.apply(fact.clone());
         match &fact {
             DecryptFact::Placement(it) => drop(batch.gone.remove(&(it.collection, it.file))),
@@ -122,13 +122,13 @@ impl Tree {
     }
 
     /// Records that a placement is no more.
-    pub fn stage_gone(&mut self, batch: &mut Batch, key: PlacementKey) {
+    pub(crate) fn stage_gone(&mut self, batch: &mut Batch, key: PlacementKey) {
         self.state.decrypt.apply(gone(key));
         batch.gone.insert(key);
     }
 
     /// Records that a file is in the trash no more. The fact names what it was of: `ente-pull` may have to fetch that.
-    pub fn stage_untrashed(&mut self, batch: &mut Batch, trash: &Trash) {
+    pub(crate) fn stage_untrashed(&mut self, batch: &mut Batch, trash: &Trash) {
         let gone = Trash {
             gone: true,
             ..trash.clone()
@@ -141,7 +141,12 @@ impl Tree {
     ///
     /// # Errors
     /// When it cannot be renamed; it is then where it was.
-    pub fn park(&self, batch: &mut Batch, from: &Path, parked: String) -> io::Result<PathBuf> {
+    pub(crate) fn park(
+        &self,
+        batch: &mut Batch,
+        from: &Path,
+        parked: String,
+    ) -> io::Result<PathBuf> {
         let parked = self.partial(&parked);
         disk::move_new(from, &parked)?;
         batch.left.extend(from.parent().map(Path::to_owned));
@@ -149,7 +154,7 @@ impl Tree {
     }
 
     /// Notes that files left this album, so that its folder goes when it is empty.
-    pub fn thins(batch: &mut Batch, folder: &str) {
+    pub(crate) fn thins(batch: &mut Batch, folder: &str) {
         batch.thinned.insert(folder.to_owned());
     }
 
@@ -157,7 +162,12 @@ impl Tree {
     ///
     /// # Errors
     /// As [`park`](Self::park).
-    pub fn park_folder(&self, batch: &mut Batch, collection: i64, from: &str) -> io::Result<()> {
+    pub(crate) fn park_folder(
+        &self,
+        batch: &mut Batch,
+        collection: i64,
+        from: &str,
+    ) -> io::Result<()> {
         let from = self.export.dir().join(from);
         let parked = self.park(batch, &from, format!("album-{collection}"))?;
         batch.folders.insert(collection, parked);
@@ -165,7 +175,7 @@ impl Tree {
     }
 
     /// Puts a parked album folder back. One that cannot go back waits for the next start.
-    pub fn unpark_folder(&self, batch: &mut Batch, collection: i64, to: &str) {
+    pub(crate) fn unpark_folder(&self, batch: &mut Batch, collection: i64, to: &str) {
         if let Some(parked) = batch.folders.remove(&collection) {
             let _ = disk::rename_new(&parked, &self.export.dir().join(to));
         }
@@ -175,7 +185,7 @@ impl Tree {
     ///
     /// # Errors
     /// When a folder cannot be synced.
-    pub fn sync_parked(&self, batch: &Batch) -> Result<(), Failure> {
+    pub(crate) fn sync_parked(&self, batch: &Batch) -> Result<(), Failure> {
         let partial = self.partial("");
         let left = batch.left.iter().filter(|dir| dir.is_dir());
         std::iter::once(&partial)
@@ -187,7 +197,7 @@ impl Tree {
     ///
     /// # Errors
     /// When something cannot be written; what is parked then waits for the next start.
-    pub fn commit(&mut self, mut batch: Batch) -> Result<(), Failure> {
+    pub(crate) fn commit(&mut self, mut batch: Batch) -> Result<(), Failure> {
         batch.sync_dates()?;
         if !batch.carries.is_empty() || !batch.folders.is_empty() {
             self.sync_parked(&batch)?;
@@ -304,7 +314,7 @@ impl Tree {
     }
 
     /// Removes an album folder, and its folder of sidecars, that nothing is left in, durably.
-    pub fn drop_if_empty(&self, folder: &str) {
+    pub(crate) fn drop_if_empty(&self, folder: &str) {
         let dir = self.export.dir().join(folder);
         // Only empty folders can be removed; a link is none. Where syncing fails, an empty folder may come back.
         let is_thinner = fs::remove_dir(dir.join("metadata")).is_ok();
@@ -319,7 +329,7 @@ impl Tree {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn note(&mut self, facts: Vec<DecryptFact>) -> Result<(), Failure> {
+    pub(crate) fn note(&mut self, facts: Vec<DecryptFact>) -> Result<(), Failure> {
         for fact in facts {
             self.journal().append(&fact);
             self.state.decrypt.apply(fact);
@@ -328,7 +338,7 @@ impl Tree {
     }
 
     /// Removes what this run was writing and did not finish.
-    pub fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let entries = fs::read_dir(self.partial(""))
             .into_iter()
             .flatten()
@@ -347,7 +357,7 @@ impl Tree {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn sync(&mut self) -> Result<(), Failure> {
+    pub(crate) fn sync(&mut self) -> Result<(), Failure> {
         if self.is_writing() {
             self.journal().sync()?;
         }
@@ -370,7 +380,7 @@ fn failed(dir: &Path) -> impl Fn(io::Error) -> Failure {
 }
 
 /// The name under which a part waits in `partial/`.
-pub fn parked_name(
+pub(crate) fn parked_name(
     kind: &str,
     key: PlacementKey,
     index: usize,

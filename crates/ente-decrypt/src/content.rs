@@ -30,11 +30,11 @@ use crate::structure::date;
 use crate::write::{Plain, Shared, WriteError, decrypt};
 
 /// What the archive of a live photo is called where it is kept.
-pub const ARCHIVE: &str = ".zip";
+pub(crate) const ARCHIVE: &str = ".zip";
 
 /// A placement that lacks content, and the time that its files are to bear.
 #[derive(Clone, Copy, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     /// The placement.
     pub key: PlacementKey,
     /// Modification time in microseconds; `None` leaves the time of writing.
@@ -43,7 +43,7 @@ pub struct Target {
 
 /// One content and everybody who lacks it.
 #[derive(Debug)]
-pub struct Job {
+pub(crate) struct Job {
     /// File ID.
     pub id: i64,
     /// Content version.
@@ -58,7 +58,7 @@ pub struct Job {
 
 /// Where content comes from.
 #[derive(Debug)]
-pub enum Work {
+pub(crate) enum Work {
     /// From an object.
     Decrypt {
         /// The object.
@@ -86,7 +86,7 @@ pub enum Work {
 
 /// What became of a job.
 #[derive(Debug)]
-pub struct Done {
+pub(crate) struct Done {
     /// File ID.
     pub id: i64,
     /// Content version.
@@ -99,7 +99,7 @@ pub struct Done {
 
 /// Plain files, whole but not synced: for each target its parts and where they lie.
 #[derive(Debug, Default)]
-pub struct Made {
+pub(crate) struct Made {
     /// In the order of the targets.
     pub copies: Vec<Vec<(Part, PathBuf)>>,
     /// Something about it that is worth a problem: class and cause.
@@ -110,7 +110,7 @@ pub struct Made {
 
 /// Why there are no files.
 #[derive(Debug)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The entry does not open.
     Undecryptable(Reason),
     /// The object was judged.
@@ -136,7 +136,7 @@ pub enum Refusal {
 
 /// What all workers share.
 #[derive(Debug)]
-pub struct Workshop {
+pub(crate) struct Workshop {
     /// `.ente/partial`.
     pub partial: PathBuf,
     /// Set when the run is to stop.
@@ -150,7 +150,7 @@ pub struct Workshop {
 
 impl Workshop {
     /// A workshop that writes into `partial`.
-    pub fn new(partial: PathBuf, interrupt: Interrupt, progress: Progress) -> Self {
+    pub(crate) fn new(partial: PathBuf, interrupt: Interrupt, progress: Progress) -> Self {
         Self {
             partial,
             interrupt,
@@ -162,7 +162,7 @@ impl Workshop {
     }
 
     /// Lets all workers stop where they are: nobody takes what they make any more.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.failed.store(true, Ordering::Relaxed);
     }
 
@@ -177,7 +177,7 @@ impl Workshop {
     }
 
     /// Does a job; leaves no file behind where it fails.
-    pub fn run(&self, job: Job) -> Done {
+    pub(crate) fn run(&self, job: Job) -> Done {
         let result = match &job.work {
             Work::Decrypt {
                 object,
@@ -581,7 +581,7 @@ fn not_as_adopted(path: &Path, error: &io::Error) -> Refusal {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn blake3_of(file: File) -> io::Result<Hash> {
+pub(crate) fn blake3_of(file: File) -> io::Result<Hash> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(file)?;
     Ok(hasher.finalize())

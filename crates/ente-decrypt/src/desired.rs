@@ -11,7 +11,7 @@ use ente_common::naming::{self, Kind};
 
 /// Titles that had to be read: of everything that is new or was changed since it was named.
 #[derive(Clone, Debug, Default)]
-pub struct Titles {
+pub(crate) struct Titles {
     /// Of albums.
     pub folders: BTreeMap<i64, String>,
     /// Albums of which some edits could not be read: to be read again in the next run.
@@ -24,7 +24,7 @@ pub struct Titles {
 
 /// What a file's metadata says about its name and time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FileTitle {
+pub(crate) struct FileTitle {
     /// The effective title; empty where there is none.
     pub title: String,
     /// The object is a ZIP of a still and a video.
@@ -39,7 +39,7 @@ pub struct FileTitle {
 
 /// The collections and files whose entry has changed since it was read for its name.
 #[derive(Clone, Debug, Default)]
-pub struct Stale {
+pub(crate) struct Stale {
     /// Collection IDs.
     pub collections: Vec<i64>,
     /// Placements.
@@ -48,7 +48,7 @@ pub struct Stale {
 
 impl Stale {
     /// Compares the digests in the listing with those in the names.
-    pub fn of(state: &State) -> Self {
+    pub(crate) fn of(state: &State) -> Self {
         let collections = &state.pull.collections;
         let folders = &state.decrypt.folders;
         Self {
@@ -77,7 +77,7 @@ impl Stale {
 
 /// Name and times that a placement is to have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Name {
+pub(crate) struct Name {
     /// Name of the file; the stem of a live photo.
     pub name: String,
     /// It is the stem of a live photo.
@@ -94,7 +94,7 @@ pub struct Name {
 
 impl Name {
     /// As recorded.
-    pub fn of(placement: &Placement) -> Self {
+    pub(crate) fn of(placement: &Placement) -> Self {
         Self {
             name: placement.name.clone(),
             live: placement.live,
@@ -106,7 +106,7 @@ impl Name {
     }
 
     /// Writes it into a placement's fact.
-    pub fn apply(self, placement: &mut Placement) {
+    pub(crate) fn apply(self, placement: &mut Placement) {
         placement.name = self.name;
         placement.live = self.live;
         placement.digest = self.digest;
@@ -118,7 +118,7 @@ impl Name {
 
 /// Where the names differ from the facts.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Desired {
+pub(crate) struct Desired {
     /// Folders of albums that are new, renamed or were read again.
     pub folders: BTreeMap<i64, Folder>,
     /// Names of placements that are new, renamed or were read again.
@@ -129,7 +129,7 @@ pub struct Desired {
 
 impl Desired {
     /// Names everything in the listing.
-    pub fn new(state: &State, titles: &Titles, name_bytes: usize) -> Self {
+    pub(crate) fn new(state: &State, titles: &Titles, name_bytes: usize) -> Self {
         let mut desired = Self {
             folders: folders(state, titles, name_bytes),
             names: names(state, &titles.files, name_bytes),
@@ -140,12 +140,12 @@ impl Desired {
     }
 
     /// Nothing differs from the facts.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.folders.is_empty() && self.names.is_empty()
     }
 
     /// Forgets what the facts say by now, and names that could not be had.
-    pub fn settle(&mut self, state: &State, evaded: &HashSet<PlacementKey>) {
+    pub(crate) fn settle(&mut self, state: &State, evaded: &HashSet<PlacementKey>) {
         let (folders, placements) = (&state.decrypt.folders, &state.decrypt.placements);
         self.folders
             .retain(|id, folder| folders.get(id) != Some(folder));
@@ -156,13 +156,13 @@ impl Desired {
     }
 
     /// What a live placement is to be called; `None` while it has no name.
-    pub fn name(&self, state: &State, key: PlacementKey) -> Option<Name> {
+    pub(crate) fn name(&self, state: &State, key: PlacementKey) -> Option<Name> {
         let changed = self.names.get(&key).cloned();
         changed.or_else(|| state.decrypt.placements.get(&key).map(|it| Name::of(it)))
     }
 
     /// What the folder of a collection is to be called: the folder of one that is gone keeps its name until it is empty.
-    pub fn folder<'a>(&'a self, state: &'a State, collection: i64) -> Option<&'a str> {
+    pub(crate) fn folder<'a>(&'a self, state: &'a State, collection: i64) -> Option<&'a str> {
         let folder = self.folders.get(&collection);
         folder
             .or_else(|| state.decrypt.folders.get(&collection))
@@ -171,7 +171,7 @@ impl Desired {
 }
 
 /// What kind of name a placement has.
-pub fn kind(live: bool) -> Kind {
+pub(crate) fn kind(live: bool) -> Kind {
     if live { Kind::LivePhoto } else { Kind::File }
 }
 

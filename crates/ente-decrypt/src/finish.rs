@@ -18,7 +18,7 @@ use crate::tree::Did;
 
 /// What a run did.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Placements with new content.
     pub written: u64,
     /// Plain bytes decrypted.
@@ -34,7 +34,7 @@ pub struct Counts {
 
 impl Counts {
     /// Counts what was done for one placement.
-    pub fn count(&mut self, did: Did) {
+    pub(crate) fn count(&mut self, did: Did) {
         let counter = match did {
             Did::Written | Did::Replaced => &mut self.written,
             Did::Linked => &mut self.linked,

@@ -1,31 +1,31 @@
 //! Makes the album folders equal to what was pulled.
 //!
-//! A run loads the facts, names everything in the listing ([`desired`]), plans what leads from the present tree to the desired one ([`plan`]),
-//! does what needs no content to be made in one batch ([`structure`], [`adopt`]), then makes content side by side ([`content`], [`mod@write`], [`live`],
-//! [`links`]) and gives it its place in batches ([`place`]). All of that goes through `partial/` and the facts first ([`tree`]), so that the next
-//! start can finish or undo what a kill interrupted ([`recover`]). In a pipe the same happens while records come in ([`run`]).
+//! A run loads the facts, names everything in the listing (`desired`), plans what leads from the present tree to the desired one (`plan`),
+//! does what needs no content to be made in one batch (`structure`, `adopt`), then makes content side by side (`content`, `write`, `live`,
+//! `links`) and gives it its place in batches (`place`). All of that goes through `partial/` and the facts first (`tree`), so that the next
+//! start can finish or undo what a kill interrupted (`recover`). In a pipe the same happens while records come in (`run`).
 
-pub mod adopt;
-pub mod batch;
-pub mod content;
-pub mod desired;
-pub mod finish;
+mod adopt;
+mod batch;
+mod content;
+mod desired;
+mod finish;
 mod input;
-pub mod links;
-pub mod listing;
+mod links;
+mod listing;
 pub mod live;
-pub mod moves;
-pub mod open;
-pub mod place;
-pub mod plan;
+mod moves;
+mod open;
+mod place;
+mod plan;
 mod pool;
-pub mod records;
-pub mod recover;
+mod records;
+mod recover;
 mod rest;
-pub mod run;
-pub mod settings;
-pub mod structure;
-pub mod tree;
+mod run;
+mod settings;
+mod structure;
+mod tree;
 pub mod write;
 
 #[cfg(test)]

@@ -15,7 +15,12 @@ use crate::settings::LinkMode;
 ///
 /// # Errors
 /// When none of the ways works; a copy also when what was read has another BLAKE3 than `blake3` (`InvalidData`).
-pub fn link(from: &Path, to: &Path, mode: LinkMode, blake3: Option<Hash>) -> io::Result<How> {
+pub(crate) fn link(
+    from: &Path,
+    to: &Path,
+    mode: LinkMode,
+    blake3: Option<Hash>,
+) -> io::Result<How> {
     let reflink = || reflink_copy::reflink(from, to).map(|()| How::Reflink);
     let hard = || fs::hard_link(from, to).map(|()| How::Hard);
     let copy = || copy(from, to, blake3).map(|()| How::Copy);
@@ -31,7 +36,12 @@ pub fn link(from: &Path, to: &Path, mode: LinkMode, blake3: Option<Hash>) -> io:
 ///
 /// # Errors
 /// When neither way works; when what was made has another BLAKE3 than `blake3` (`InvalidData`).
-pub fn adopt(from: &Path, to: &Path, mode: LinkMode, blake3: Option<Hash>) -> io::Result<()> {
+pub(crate) fn adopt(
+    from: &Path,
+    to: &Path,
+    mode: LinkMode,
+    blake3: Option<Hash>,
+) -> io::Result<()> {
     if mode == LinkMode::Copy || reflink_copy::reflink(from, to).is_err() {
         return copy(from, to, blake3);
     }
@@ -42,7 +52,7 @@ pub fn adopt(from: &Path, to: &Path, mode: LinkMode, blake3: Option<Hash>) -> io
 ///
 /// # Errors
 /// With `InvalidData` when it has not, or nothing was told.
-pub fn expect_origin(path: &Path, digest: Option<&[u8; 64]>) -> io::Result<()> {
+pub(crate) fn expect_origin(path: &Path, digest: Option<&[u8; 64]>) -> io::Result<()> {
     let mut file = File::open(path)?;
     let mut hasher = ContentHasher::new();
     let mut block = vec![0; 1 << 20];

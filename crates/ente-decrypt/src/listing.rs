@@ -20,7 +20,7 @@ use crate::{Args, NAME};
 ///
 /// # Errors
 /// When keys or records cannot be read.
-pub fn pass<R: BufRead>(
+pub(crate) fn pass<R: BufRead>(
     args: &Args,
     io: &mut Io,
     mut input: Input<R>,
@@ -75,7 +75,7 @@ pub fn pass<R: BufRead>(
 }
 
 /// The `begin` to print: that of the stage before under our name, with another scope where one is given.
-pub fn begin_of(upstream: &Record, scope: Option<&str>) -> Record {
+pub(crate) fn begin_of(upstream: &Record, scope: Option<&str>) -> Record {
     let mut begin = upstream.clone().with("tool", NAME);
     if let Some(scope) = scope {
         begin = begin.with("scope", scope);
@@ -84,7 +84,7 @@ pub fn begin_of(upstream: &Record, scope: Option<&str>) -> Record {
 }
 
 /// The `end` to print: that of the stage before with our counts.
-pub fn end_of(upstream: Option<&Record>, counts: Value) -> Record {
+pub(crate) fn end_of(upstream: Option<&Record>, counts: Value) -> Record {
     let mut end = upstream.cloned().unwrap_or_else(|| Record::new("end"));
     let all = end.members.entry("counts").or_insert_with(|| json!({}));
     if let Some(all) = all.as_object_mut() {
@@ -97,7 +97,7 @@ pub fn end_of(upstream: Option<&Record>, counts: Value) -> Record {
 ///
 /// # Errors
 /// When nobody reads it.
-pub fn print(io: &mut Io, record: &Record) -> Result<(), Failure> {
+pub(crate) fn print(io: &mut Io, record: &Record) -> Result<(), Failure> {
     io.records
         .write(record)
         .map_err(|error| output_failure(&error))
@@ -107,7 +107,7 @@ pub fn print(io: &mut Io, record: &Record) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When nobody reads it.
-pub fn plan(
+pub(crate) fn plan(
     io: &mut Io,
     tree: &Tree,
     desired: &Desired,

@@ -20,7 +20,7 @@ use crate::tree::{Album, Did, Tree, problem};
 
 /// Why files leave the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub(crate) enum Why {
     /// The account has them there no longer.
     Removed,
     /// Content takes their place with the same batch.
@@ -49,7 +49,7 @@ pub(crate) const DAMAGED: &str = "damaged";
 
 /// A part on its way out of the tree, parked.
 #[derive(Debug)]
-pub struct Leaving {
+pub(crate) struct Leaving {
     /// Index of the part.
     pub index: usize,
     /// Where it is parked.
@@ -62,7 +62,7 @@ pub struct Leaving {
 
 /// Files that become those of a placement.
 #[derive(Debug)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     /// The placement.
     pub key: PlacementKey,
     /// Content version.
@@ -82,7 +82,7 @@ impl Tree {
     ///
     /// # Errors
     /// When it cannot be looked at or moved; it is then where it was.
-    pub fn park_sidecar(
+    pub(crate) fn park_sidecar(
         &self,
         batch: &mut Batch,
         key: PartKey,
@@ -118,7 +118,7 @@ impl Tree {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn is_sidecar_unchanged(&self, key: PartKey, path: &Path) -> io::Result<bool> {
+    pub(crate) fn is_sidecar_unchanged(&self, key: PartKey, path: &Path) -> io::Result<bool> {
         let fact = self.state.meta.sidecars.get(&key);
         fact.map_or(Ok(false), |fact| is_unchanged(path, fact.blake3))
     }
@@ -128,7 +128,7 @@ impl Tree {
     ///
     /// # Errors
     /// When the file cannot be parked; it is then where it was.
-    pub fn park_part(
+    pub(crate) fn park_part(
         &self,
         batch: &mut Batch,
         placement: &Placement,
@@ -162,7 +162,7 @@ impl Tree {
     }
 
     /// Puts a part, and its sidecar, back from where they were parked. One that cannot go back waits for the next start.
-    pub fn unpark_part(&self, placement: &Placement, leaving: Leaving) {
+    pub(crate) fn unpark_part(&self, placement: &Placement, leaving: Leaving) {
         let folder = self.folder(placement.collection);
         let name = &placement.parts[leaving.index].name;
         let _ = disk::move_new(&leaving.parked, &self.path(&folder, name));
@@ -174,7 +174,7 @@ impl Tree {
 
     /// Sends a parked part, and its sidecar, out of the tree: to the trash, or away for good where that is wanted and the account does not have
     /// the very content.
-    pub fn discard(
+    pub(crate) fn discard(
         &mut self,
         batch: &mut Batch,
         placement: &Placement,
@@ -209,7 +209,7 @@ impl Tree {
             return;
         }
         let reason = if is_damaged { DAMAGED } else { why.as_str() };
-        self.to_trash(batch, placement, index, reason, parked, sidecar);
+        self.move_to_trash(batch, placement, index, reason, parked, sidecar);
     }
 
     /// Somewhere in the account is the very content of this placement, and it is not whole elsewhere as far as the facts tell.
@@ -225,7 +225,7 @@ impl Tree {
     }
 
     /// Sends a parked part, and its sidecar, to the trash.
-    pub fn to_trash(
+    pub(crate) fn move_to_trash(
         &mut self,
         batch: &mut Batch,
         placement: &Placement,
@@ -283,7 +283,7 @@ impl Tree {
     /// the placement takes the next free name.
     ///
     /// False, and the parts are left to the caller, where the album's folder cannot be had.
-    pub fn arrive(&mut self, batch: &mut Batch, arrival: &Arrival, name: Name) -> bool {
+    pub(crate) fn arrive(&mut self, batch: &mut Batch, arrival: &Arrival, name: Name) -> bool {
         let Arrival { key, parts, .. } = arrival;
         let folder = self.folder(key.0);
         let dir = match batch.folder_under_way(key.0) {
@@ -367,7 +367,7 @@ impl Tree {
     }
 
     /// Sends a parked sidecar to its part; to the trash where the part is no more or something lies there already.
-    pub fn carry_sidecar(
+    pub(crate) fn carry_sidecar(
         &self,
         batch: &mut Batch,
         parked: PathBuf,

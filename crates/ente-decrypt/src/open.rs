@@ -22,7 +22,7 @@ const BLOCK: usize = 4096;
 
 /// The encrypted library and what opens it.
 #[derive(Debug)]
-pub struct Library {
+pub(crate) struct Library {
     keys: KeysFile,
     export: Export,
     ciphertext: Option<Ciphertext>,
@@ -31,14 +31,14 @@ pub struct Library {
 
 /// An entry as served and what opens it.
 #[derive(Clone, Debug)]
-pub struct Sealed {
+pub(crate) struct Sealed {
     entry: Box<RawValue>,
     collection: Arc<OpenedCollection>,
 }
 
 /// A file that was opened.
 #[derive(Debug)]
-pub struct Open {
+pub(crate) struct Open {
     /// The entry.
     pub entry: wire::FileEntry,
     /// Key and metadata.
@@ -50,21 +50,21 @@ impl Sealed {
     ///
     /// # Errors
     /// With the reason, for people.
-    pub fn open(&self) -> Result<Open, Reason> {
+    pub(crate) fn open(&self) -> Result<Open, Reason> {
         OpenedFile::read(&*self.entry, &self.collection.key)
             .map(|(entry, file)| Open { entry, file })
             .map_err(|error| chain(&error).into())
     }
 
     /// The entry as served.
-    pub fn entry(&self) -> &RawValue {
+    pub(crate) fn entry(&self) -> &RawValue {
         &self.entry
     }
 }
 
 impl Library {
     /// The library of an export; nothing is read yet.
-    pub fn new(keys: KeysFile, export: Export) -> Self {
+    pub(crate) fn new(keys: KeysFile, export: Export) -> Self {
         Self {
             keys,
             export,
@@ -74,7 +74,7 @@ impl Library {
     }
 
     /// Forgets what was read: the listing is a later one.
-    pub fn reload(&mut self) {
+    pub(crate) fn reload(&mut self) {
         self.ciphertext = None;
         self.collections.clear();
     }
@@ -90,7 +90,7 @@ impl Library {
     ///
     /// # Errors
     /// With the reason, for people.
-    pub fn collection(
+    pub(crate) fn collection(
         &mut self,
         fact: &facts::Collection,
     ) -> Result<Arc<OpenedCollection>, Reason> {
@@ -112,7 +112,7 @@ impl Library {
     ///
     /// # Errors
     /// With the reason, for people.
-    pub fn sealed(&mut self, state: &State, key: PlacementKey) -> Result<Sealed, Reason> {
+    pub(crate) fn sealed(&mut self, state: &State, key: PlacementKey) -> Result<Sealed, Reason> {
         let unlisted = || Reason::from("it is not listed".to_owned());
         let collection = state.pull.collections.get(&key.0).ok_or_else(unlisted)?;
         let collection = self.collection(collection)?;
@@ -126,7 +126,12 @@ impl Library {
     }
 
     /// Reads the titles of everything that changed since it was named; what cannot be read becomes a problem.
-    pub fn titles(&mut self, state: &State, stale: &Stale, problems: &mut Vec<Problem>) -> Titles {
+    pub(crate) fn titles(
+        &mut self,
+        state: &State,
+        stale: &Stale,
+        problems: &mut Vec<Problem>,
+    ) -> Titles {
         let mut titles = Titles::default();
         for id in &stale.collections {
             match self.collection(&state.pull.collections[id]) {
@@ -189,7 +194,7 @@ fn title(file: &OpenedFile) -> FileTitle {
 
 /// Why something cannot be opened, for people.
 #[derive(Clone, Debug)]
-pub struct Reason {
+pub(crate) struct Reason {
     cause: String,
     hint: &'static str,
 }
@@ -222,7 +227,7 @@ impl From<JournalError> for Reason {
 }
 
 /// The problem of something that cannot be opened.
-pub fn undecryptable(collection: i64, file: Option<i64>, reason: Reason) -> Problem {
+pub(crate) fn undecryptable(collection: i64, file: Option<i64>, reason: Reason) -> Problem {
     Problem {
         class: "undecryptable".into(),
         collection: Some(collection),

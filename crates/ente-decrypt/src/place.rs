@@ -26,7 +26,7 @@ const SYNCS: usize = 16;
 ///
 /// # Errors
 /// With the first that fails.
-pub fn sync_all<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), Failure> {
+pub(crate) fn sync_all<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), Failure> {
     let paths: Vec<_> = paths.collect();
     let sync = |path: &&Path| {
         let file = fs::File::options().write(true).open(path);
@@ -49,7 +49,7 @@ pub fn sync_all<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), Failure
 
 impl Done {
     /// The new files that have to be synced before facts rest on them.
-    pub fn files(&self) -> Vec<&Path> {
+    pub(crate) fn files(&self) -> Vec<&Path> {
         match &self.result {
             Ok(made) => {
                 let parts = made.copies.iter().flatten();
@@ -66,7 +66,7 @@ impl Done {
     }
 
     /// How many bytes they hold.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         let parts = self.result.iter().flat_map(|made| made.copies.iter());
         parts.flatten().map(|(part, _)| part.size).sum()
     }
@@ -77,7 +77,7 @@ impl Tree {
     ///
     /// # Errors
     /// When something cannot be written.
-    pub fn place(
+    pub(crate) fn place(
         &mut self,
         batch: &mut Batch,
         desired: &Desired,
@@ -199,7 +199,7 @@ impl Tree {
     ///
     /// # Errors
     /// When something cannot be written.
-    pub fn judge(
+    pub(crate) fn judge(
         &mut self,
         batch: &mut Batch,
         key: ContentKey,
@@ -261,7 +261,7 @@ impl Tree {
     ///
     /// # Errors
     /// When it cannot be noted.
-    pub fn drop_objects(&mut self, contents: &[ContentKey]) -> Result<(), Failure> {
+    pub(crate) fn drop_objects(&mut self, contents: &[ContentKey]) -> Result<(), Failure> {
         if self.settings.keeps_objects {
             return Ok(());
         }
@@ -289,7 +289,7 @@ impl Tree {
     }
 
     /// A verdict as a problem.
-    pub fn judged(&self, verdict: &Verdict, collection: i64) -> Problem {
+    pub(crate) fn judged(&self, verdict: &Verdict, collection: i64) -> Problem {
         let object = self.state.pull.objects.get(&(verdict.id, verdict.version));
         let came_twice = object.is_some_and(|object| object.same);
         let refetch = format!("`ente-pull --refetch {}`", verdict.id);
@@ -316,13 +316,13 @@ impl Tree {
     }
 
     /// The content lies in the tree, or aside for good: its object is done with.
-    pub fn is_safe(&self, content: ContentKey, siblings: &[i64]) -> bool {
+    pub(crate) fn is_safe(&self, content: ContentKey, siblings: &[i64]) -> bool {
         self.state.is_refused(content)
             || matches!(source(&self.state, content, siblings), Source::Placement(_))
     }
 
     /// The files of a placement, if all of them are as they were written.
-    pub fn intact(&self, key: PlacementKey) -> Option<Vec<(PathBuf, Part)>> {
+    pub(crate) fn intact(&self, key: PlacementKey) -> Option<Vec<(PathBuf, Part)>> {
         let placement = self.placement(key);
         let looks = self.looks(&placement, None).ok()?;
         let folder = self.folder(key.0);

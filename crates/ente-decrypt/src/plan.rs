@@ -16,7 +16,7 @@ use crate::settings::{LinkMode, OnRemove, Settings};
 
 /// The folder of a live collection gets another name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FolderRename {
+pub(crate) struct FolderRename {
     /// Collection ID.
     pub collection: i64,
     /// Its present name.
@@ -27,7 +27,7 @@ pub struct FolderRename {
 
 /// What becomes of the files of one placement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// They stay under their names and are dated anew.
     Stay,
     /// They get other names in their album.
@@ -44,7 +44,7 @@ pub enum Fate {
 
 /// One thing to do with the files of a placement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub(crate) struct Step {
     /// The placement.
     pub key: PlacementKey,
     /// What becomes of its files.
@@ -56,7 +56,7 @@ pub struct Step {
 
 /// Files in the trash that become those of a placement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restore {
+pub(crate) struct Restore {
     /// The placement.
     pub to: PlacementKey,
     /// Paths below `trash/`, in order of the parts.
@@ -65,7 +65,7 @@ pub struct Restore {
 
 /// Everything that can be done without making content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Structure {
+pub(crate) struct Structure {
     /// Folders to rename.
     pub folders: Vec<FolderRename>,
     /// What becomes of present files.
@@ -82,7 +82,7 @@ pub struct Structure {
 
 impl Structure {
     /// There is nothing to do.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.folders.is_empty()
             && self.steps.is_empty()
             && self.restores.is_empty()
@@ -90,7 +90,11 @@ impl Structure {
     }
 
     /// What is in the place of content that comes leaves first, whatever else was planned for it.
-    pub fn make_room(&mut self, state: &State, served: impl IntoIterator<Item = PlacementKey>) {
+    pub(crate) fn make_room(
+        &mut self,
+        state: &State,
+        served: impl IntoIterator<Item = PlacementKey>,
+    ) {
         for key in served {
             let placement = state.decrypt.placements.get(&key);
             if placement.is_some_and(|placement| !placement.parts.is_empty()) {
@@ -106,7 +110,7 @@ impl Structure {
     }
 
     /// Lets content come later where a damaged file of the same version is to leave first: both would be parked under one name.
-    pub fn defer(&mut self, state: &State) {
+    pub(crate) fn defer(&mut self, state: &State) {
         let is_there = |key: &PlacementKey| {
             let placement = state.decrypt.placements.get(key);
             placement.is_some_and(|placement| {
@@ -123,7 +127,7 @@ impl Structure {
     }
 
     /// Takes out what concerns these placements, what stands in their way, and all folders.
-    pub fn take(
+    pub(crate) fn take(
         &mut self,
         state: &State,
         desired: &Desired,
@@ -229,7 +233,7 @@ impl Place {
 }
 
 /// The names that the parts of a placement bear under its name; `None` where a file and a live photo do not fit each other.
-pub fn part_names<'a>(
+pub(crate) fn part_names<'a>(
     name: &str,
     live: bool,
     parts: impl ExactSizeIterator<Item = &'a str>,
@@ -246,7 +250,7 @@ fn names_of(parts: &[Part]) -> impl ExactSizeIterator<Item = &str> {
 }
 
 /// The content version that a live placement is to have and has not, or not whole.
-pub fn lacks(state: &State, desired: &Desired, key: PlacementKey) -> Option<Version> {
+pub(crate) fn lacks(state: &State, desired: &Desired, key: PlacementKey) -> Option<Version> {
     let version = state.pull.files.get(&key)?.version?;
     let placement = state.decrypt.placements.get(&key);
     if placement.is_some_and(|placement| placement.version == Some(version)) && state.is_whole(key)
@@ -259,7 +263,7 @@ pub fn lacks(state: &State, desired: &Desired, key: PlacementKey) -> Option<Vers
 }
 
 /// Plans everything that needs no content to be made, for the whole account.
-pub fn structure(state: &State, desired: &Desired, settings: &Settings) -> Structure {
+pub(crate) fn structure(state: &State, desired: &Desired, settings: &Settings) -> Structure {
     let folders = desired
         .folders
         .values()
@@ -464,7 +468,7 @@ fn restores(
 
 /// In which collections a file has a name, or lost it in this run.
 #[derive(Clone, Debug, Default)]
-pub struct Siblings {
+pub(crate) struct Siblings {
     /// (file, collection), ascending.
     pairs: Vec<(i64, i64)>,
     collections: Vec<i64>,
@@ -472,7 +476,7 @@ pub struct Siblings {
 
 impl Siblings {
     /// Of all placements that are recorded or listed.
-    pub fn new(state: &State) -> Self {
+    pub(crate) fn new(state: &State) -> Self {
         let recorded = state.decrypt.placements.keys();
         let mut pairs: Vec<_> = recorded
             .chain(state.pull.files.keys())
@@ -494,7 +498,7 @@ impl Siblings {
     }
 
     /// The collections of one file.
-    pub fn of(&self, file: i64) -> &[i64] {
+    pub(crate) fn of(&self, file: i64) -> &[i64] {
         let start = self.pairs.partition_point(|(id, _)| *id < file);
         let end = self.pairs.partition_point(|(id, _)| *id <= file);
         &self.collections[start..end]
@@ -502,7 +506,7 @@ impl Siblings {
 }
 
 /// Placements that share the content of another one in another way than the setting asks for now: who has it, and who takes it anew from there.
-pub fn relinks(
+pub(crate) fn relinks(
     state: &State,
     mode: LinkMode,
     siblings: &Siblings,
@@ -546,7 +550,7 @@ pub fn relinks(
 
 /// Where content that is lacking comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// Another placement has it.
     Placement(PlacementKey),
     /// Its object is at hand.
@@ -558,7 +562,7 @@ pub enum Source {
 }
 
 /// Where the content of a file comes from; `siblings` are the collections that the file has a name in.
-pub fn source(state: &State, content: ContentKey, siblings: &[i64]) -> Source {
+pub(crate) fn source(state: &State, content: ContentKey, siblings: &[i64]) -> Source {
     let has = |key: PlacementKey| {
         let placement = state.decrypt.placements.get(&key);
         state.pull.files.contains_key(&key)

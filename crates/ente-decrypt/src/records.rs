@@ -12,7 +12,7 @@ use crate::plan::{Siblings, Source, source};
 use crate::tree::Tree;
 
 /// Adds path, parts and what was done to each placement of a `file`.
-pub fn annotate(tree: &mut Tree, record: &mut Record, counts: &mut Counts) {
+pub(crate) fn annotate(tree: &mut Tree, record: &mut Record, counts: &mut Counts) {
     let Some(id) = record.int("id") else { return };
     for placement in record.placements_mut() {
         let Some(collection) = placement["collection"].as_i64() else {
@@ -63,7 +63,7 @@ fn parts(state: &State, key: PlacementKey) -> Vec<Value> {
 }
 
 /// Adds the path of what is known already; nothing was done.
-pub fn annotate_listed(state: &State, record: &mut Record) {
+pub(crate) fn annotate_listed(state: &State, record: &mut Record) {
     let Some(id) = record.int("id") else { return };
     for placement in record.placements_mut() {
         let Some(collection) = placement["collection"].as_i64() else {
@@ -82,7 +82,7 @@ pub fn annotate_listed(state: &State, record: &mut Record) {
 }
 
 /// Adds name and folder to a `collection`.
-pub fn annotate_collection(state: &State, name: Option<&str>, record: &mut Record) {
+pub(crate) fn annotate_collection(state: &State, name: Option<&str>, record: &mut Record) {
     if let Some(name) = name {
         record.members.insert("name".into(), name.into());
     }
@@ -97,7 +97,7 @@ pub fn annotate_collection(state: &State, name: Option<&str>, record: &mut Recor
 }
 
 /// The `file` record of something that was done although no record named it.
-pub fn pending(
+pub(crate) fn pending(
     tree: &mut Tree,
     library: &mut Library,
     siblings: &Siblings,

@@ -98,7 +98,7 @@ fn left(export: &Export) -> Result<Vec<Left>, Failure> {
 ///
 /// # Errors
 /// When that cannot be told.
-pub fn is_needed(export: &Export) -> Result<bool, Failure> {
+pub(crate) fn is_needed(export: &Export) -> Result<bool, Failure> {
     Ok(!left(export)?.is_empty() || Lock::is_left(&export.state_dir(), crate::NAME))
 }
 
@@ -107,7 +107,7 @@ impl Tree {
     ///
     /// # Errors
     /// When something cannot be written.
-    pub fn recover(&mut self) -> Result<(), Failure> {
+    pub(crate) fn recover(&mut self) -> Result<(), Failure> {
         let mut batch = Batch::default();
         let mut displaced = BTreeSet::new();
         for left in left(&self.export)? {

@@ -48,7 +48,7 @@ struct Waiting {
 }
 
 /// A run of the tool.
-pub struct Run<'a> {
+pub(crate) struct Run<'a> {
     pub(crate) args: &'a Args,
     pub(crate) io: &'a mut Io,
     pub(crate) scope: Scope,
@@ -94,7 +94,7 @@ pub struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// A run over `export`; `begin` is that of the records, where there are any.
-    pub fn new(
+    pub(crate) fn new(
         args: &'a Args,
         io: &'a mut Io,
         export: Export,
@@ -143,7 +143,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// With what ended it; what was recorded stays, and the next run goes on from there.
-    pub fn run<R>(mut self, input: Option<Input<R>>) -> Result<Exit, Failure>
+    pub(crate) fn run<R>(mut self, input: Option<Input<R>>) -> Result<Exit, Failure>
     where
         R: BufRead + Send + 'static,
     {

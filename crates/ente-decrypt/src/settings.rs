@@ -11,7 +11,7 @@ use ente_common::naming::MAX_NAME_BYTES;
 
 /// Which time an exported file bears.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Mtime {
+pub(crate) enum Mtime {
     /// When the picture was taken.
     #[default]
     Taken,
@@ -23,7 +23,7 @@ pub enum Mtime {
 
 impl Mtime {
     /// The time to set, in microseconds; `None` leaves the time of writing.
-    pub fn pick(self, taken: Option<i64>, modified: Option<i64>) -> Option<i64> {
+    pub(crate) fn pick(self, taken: Option<i64>, modified: Option<i64>) -> Option<i64> {
         match self {
             Self::Taken => taken.or(modified),
             Self::Modified => modified.or(taken),
@@ -34,7 +34,7 @@ impl Mtime {
 
 /// How a file gets into its second album.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LinkMode {
+pub(crate) enum LinkMode {
     /// The first that works of: reflink, hard link, copy.
     #[default]
     Auto,
@@ -48,7 +48,7 @@ pub enum LinkMode {
 
 impl LinkMode {
     /// What is made so; `None` where any will do.
-    pub fn how(self) -> Option<How> {
+    pub(crate) fn how(self) -> Option<How> {
         match self {
             Self::Auto => None,
             Self::Reflink => Some(How::Reflink),
@@ -60,7 +60,7 @@ impl LinkMode {
 
 /// What becomes of a file that the account no longer has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum OnRemove {
+pub(crate) enum OnRemove {
     /// It goes to the trash of the export.
     #[default]
     Trash,
@@ -72,7 +72,7 @@ pub enum OnRemove {
 
 /// What holds in this run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Which time files bear.
     pub mtime: Mtime,
     /// How further placements are made.
@@ -91,7 +91,7 @@ pub struct Settings {
 
 impl Settings {
     /// What the command line asks for, else what is stored, else the default. `probe` tells the longest name that the file system takes.
-    pub fn new(
+    pub(crate) fn new(
         state: &State,
         mtime: Option<Mtime>,
         link: Option<LinkMode>,
@@ -125,7 +125,7 @@ impl Settings {
     }
 
     /// Takes out the facts that are to be stored now: another time for all files only once `are_dated`, or the next run would not go on with it.
-    pub fn take_news(&mut self, are_dated: bool) -> Vec<DecryptFact> {
+    pub(crate) fn take_news(&mut self, are_dated: bool) -> Vec<DecryptFact> {
         let is_later = |fact: &DecryptFact| {
             self.redates
                 && !are_dated
@@ -138,7 +138,7 @@ impl Settings {
     }
 
     /// Something was asked for that is not stored yet; the probed length of names alone is nothing to write for.
-    pub fn changed(&self) -> bool {
+    pub(crate) fn changed(&self) -> bool {
         self.news.iter().any(
             |fact| !matches!(fact, DecryptFact::Setting(setting) if setting.name == "name_bytes"),
         )
@@ -147,7 +147,7 @@ impl Settings {
 
 /// The longest name that the file system of a folder takes, in bytes, with room for the ending of a sidecar. With `tries` it is asked by
 /// making a file there for a moment: encrypted and network file systems claim more than they take.
-pub fn longest_name(dir: &Path, tries: bool) -> usize {
+pub(crate) fn longest_name(dir: &Path, tries: bool) -> usize {
     let claimed = claimed_name(dir);
     let takes = |length: usize| {
         // In `partial/`, a start that finds such a file removes it.
@@ -208,7 +208,7 @@ fn settle<T: ValueEnum + Default + PartialEq>(
 }
 
 /// The value of an option, as on the command line and in facts.
-pub fn word(value: &impl ValueEnum) -> String {
+pub(crate) fn word(value: &impl ValueEnum) -> String {
     let value = value.to_possible_value().expect("no value is skipped");
     value.get_name().to_owned()
 }

@@ -26,7 +26,11 @@ impl Tree {
     ///
     /// # Errors
     /// When something cannot be written; the next start finishes or undoes what was under way.
-    pub fn restructure(&mut self, desired: &Desired, plan: &Structure) -> Result<(), Failure> {
+    pub(crate) fn restructure(
+        &mut self,
+        desired: &Desired,
+        plan: &Structure,
+    ) -> Result<(), Failure> {
         let mut batch = Batch::default();
         let mut arrivals = Vec::new();
         let mut placements = self.state.decrypt.placements.values();
@@ -217,7 +221,7 @@ impl Tree {
 
     /// Ends what a placement has on disk: what is ours goes out of the tree, what the user changed stays and is no longer ours. False where
     /// something of ours could not be moved, or lies behind a link; nothing is recorded then.
-    pub fn let_go(
+    pub(crate) fn let_go(
         &mut self,
         batch: &mut Batch,
         placement: &Placement,
@@ -593,7 +597,7 @@ impl Tree {
         let mut sidecars: BTreeMap<usize, _> = arrival.sidecars.into_iter().collect();
         for (index, (_, parked)) in arrival.parts.into_iter().enumerate() {
             let sidecar = sidecars.remove(&index);
-            self.to_trash(batch, &placement, index, "removed", parked, sidecar);
+            self.move_to_trash(batch, &placement, index, "removed", parked, sidecar);
         }
         let mut bare = self.placement(arrival.key);
         bare.parts.clear();
@@ -634,7 +638,7 @@ impl Tree {
 ///
 /// # Errors
 /// When it should be possible to set it.
-pub fn date(path: &Path, was: i64, us: i64) -> io::Result<i64> {
+pub(crate) fn date(path: &Path, was: i64, us: i64) -> io::Result<i64> {
     use io::ErrorKind as Kind;
     let Some(time) = disk::system_time(us) else {
         return Ok(was);

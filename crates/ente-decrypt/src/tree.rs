@@ -15,7 +15,7 @@ use crate::settings::Settings;
 
 /// What was done for a placement, as records say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Did {
+pub(crate) enum Did {
     /// Its content was decrypted.
     Written,
     /// It had other content before.
@@ -36,7 +36,7 @@ pub enum Did {
 
 impl Did {
     /// As records spell it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Written => "written",
             Self::Replaced => "replaced",
@@ -52,7 +52,7 @@ impl Did {
 
 /// What lies where a part is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub(crate) enum Look {
     /// The file that was written there.
     Ours,
     /// Something else, or the file changed: the user's.
@@ -63,7 +63,7 @@ pub enum Look {
 
 /// What lies where an album folder is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Album {
+pub(crate) enum Album {
     /// A folder.
     Real,
     /// Nothing.
@@ -74,7 +74,7 @@ pub enum Album {
 
 /// The tree of an export with its facts.
 #[derive(Debug)]
-pub struct Tree {
+pub(crate) struct Tree {
     /// The export.
     pub export: Export,
     /// All facts.
@@ -99,7 +99,7 @@ pub struct Tree {
 
 impl Tree {
     /// The tree as the facts have it; `today` names the folder of what goes to the trash.
-    pub fn new(export: Export, state: State, settings: Settings, today: String) -> Self {
+    pub(crate) fn new(export: Export, state: State, settings: Settings, today: String) -> Self {
         Self {
             export,
             state,
@@ -116,22 +116,22 @@ impl Tree {
     }
 
     /// Facts can be written.
-    pub fn is_writing(&self) -> bool {
+    pub(crate) fn is_writing(&self) -> bool {
         self.writer.is_some()
     }
 
     /// Takes the journal over.
-    pub fn begin_writing(&mut self, journal: Journal, lock: Lock) {
+    pub(crate) fn begin_writing(&mut self, journal: Journal, lock: Lock) {
         self.writer = Some((journal, lock));
     }
 
     /// Frees the lock. What was written must be synced.
-    pub fn end_writing(&mut self) {
+    pub(crate) fn end_writing(&mut self) {
         self.writer = None;
     }
 
     /// Takes in newer facts, of a later listing or after the lock was waited for.
-    pub fn reload(&mut self, state: State, settings: Settings, today: String) {
+    pub(crate) fn reload(&mut self, state: State, settings: Settings, today: String) {
         self.state = state;
         self.settings = settings;
         self.today = today;
@@ -150,28 +150,28 @@ impl Tree {
     }
 
     /// A path below `partial/`.
-    pub fn partial(&self, name: &str) -> PathBuf {
+    pub(crate) fn partial(&self, name: &str) -> PathBuf {
         self.export.state_path("partial").join(name)
     }
 
     /// A path below `trash/`.
-    pub fn trash(&self, relative: &str) -> PathBuf {
+    pub(crate) fn trash(&self, relative: &str) -> PathBuf {
         self.export.state_path(&format!("trash/{relative}"))
     }
 
     /// Path of a file in an album folder.
-    pub fn path(&self, folder: &str, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, folder: &str, name: &str) -> PathBuf {
         self.export.dir().join(folder).join(name)
     }
 
     /// The name of an album's folder.
-    pub fn folder(&self, collection: i64) -> String {
+    pub(crate) fn folder(&self, collection: i64) -> String {
         let folder = self.state.decrypt.folders.get(&collection);
         folder.map(|folder| folder.name.clone()).unwrap_or_default()
     }
 
     /// What is recorded of a placement.
-    pub fn placement(&self, key: PlacementKey) -> Placement {
+    pub(crate) fn placement(&self, key: PlacementKey) -> Placement {
         match self.state.decrypt.placements.get(&key) {
             Some(placement) => (**placement).clone(),
             None => Placement {
@@ -183,7 +183,7 @@ impl Tree {
     }
 
     /// Looks at an album folder; a foreign one is a problem, once a run.
-    pub fn album(&mut self, folder: &str) -> Album {
+    pub(crate) fn album(&mut self, folder: &str) -> Album {
         match fs::symlink_metadata(self.export.dir().join(folder)) {
             Ok(metadata) if metadata.is_dir() => Album::Real,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Album::Absent,
@@ -211,7 +211,7 @@ impl Tree {
     ///
     /// # Errors
     /// When that cannot be told: it is then not to be taken for missing.
-    pub fn look(
+    pub(crate) fn look(
         &self,
         path: &Path,
         part: &Part,
@@ -238,14 +238,14 @@ impl Tree {
     ///
     /// # Errors
     /// As [`look`](Self::look).
-    pub fn looks(&self, placement: &Placement, also: Option<i64>) -> io::Result<Vec<Look>> {
+    pub(crate) fn looks(&self, placement: &Placement, also: Option<i64>) -> io::Result<Vec<Look>> {
         let folder = self.folder(placement.collection);
         let look = |part: &Part| self.look(&self.path(&folder, &part.name), part, placement, also);
         placement.parts.iter().map(look).collect()
     }
 
     /// As [`looks`](Self::looks); what cannot be told is a problem, and nothing is to be done about the placement.
-    pub fn seen(&mut self, placement: &Placement, also: Option<i64>) -> Option<Vec<Look>> {
+    pub(crate) fn seen(&mut self, placement: &Placement, also: Option<i64>) -> Option<Vec<Look>> {
         let looks = self.looks(placement, also);
         looks
             .map_err(|error| {
@@ -285,7 +285,7 @@ fn unseen(error: &io::Error) -> Problem {
 }
 
 /// A problem of this stage.
-pub fn problem() -> Problem {
+pub(crate) fn problem() -> Problem {
     Problem {
         stage: crate::NAME.into(),
         ..Problem::default()
