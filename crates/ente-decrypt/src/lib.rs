@@ -40,10 +40,11 @@ use ente_common::cli::{Common, Io, Source, Tool};
 use ente_common::exit::{Exit, Failure};
 use ente_common::keystore::KeystoreArgs;
 use ente_common::manifest::Export;
+use ente_common::manifest::setting::OnRemove;
 use ente_common::record::Scope;
 
 use crate::run::Run;
-use crate::settings::{LinkMode, Mtime, OnRemove};
+use crate::settings::{LinkMode, Mtime};
 
 /// Name of this tool.
 pub const NAME: &str = "ente-decrypt";

@@ -15,8 +15,8 @@ use ente_common::record::Problem;
 use crate::batch::{Batch, parked_name};
 use crate::desired::{Name, kind};
 use crate::plan::part_names;
-use crate::settings::OnRemove;
 use crate::tree::{Album, Did, Tree, problem};
+use ente_common::manifest::setting::OnRemove;
 
 /// Why files leave the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,8 @@ use ente_common::naming;
 
 use crate::adopt::Adoption;
 use crate::desired::{Desired, Name};
-use crate::settings::{LinkMode, OnRemove, Settings};
+use crate::settings::{LinkMode, Settings};
+use ente_common::manifest::setting::OnRemove;
 
 /// The folder of a live collection gets another name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,8 +20,8 @@ use crate::open::undecryptable;
 use crate::place::sync_all;
 use crate::plan::{Source, lacks, source};
 use crate::run::Run;
-use crate::settings::word;
 use crate::tree::{Album, problem};
+use ente_common::manifest::setting::word;
 
 /// A batch closes after so many files,
 pub(crate) const BATCH_FILES: usize = 64;

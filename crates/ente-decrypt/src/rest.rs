@@ -8,7 +8,7 @@ use ente_common::record::Scope;
 
 use crate::Args;
 use crate::run::Run;
-use crate::settings::word;
+use ente_common::manifest::setting::word;
 
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
 

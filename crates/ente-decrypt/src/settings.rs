@@ -1,5 +1,6 @@
 //! The settings that this tool owns: stored as facts at their first use, changed by naming another value later.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use ente_common::manifest::State;
 use ente_common::manifest::facts::{DecryptFact, How, Setting};
+use ente_common::manifest::setting::{OnRemove, stored, word};
 use ente_common::naming::MAX_NAME_BYTES;
 
 /// Which time an exported file bears.
@@ -58,18 +60,6 @@ impl LinkMode {
     }
 }
 
-/// What becomes of a file that the account no longer has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OnRemove {
-    /// It goes to the trash of the export.
-    #[default]
-    Trash,
-    /// It stays where it is and is no longer looked after.
-    Keep,
-    /// It is deleted.
-    Delete,
-}
-
 /// What holds in this run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
@@ -99,13 +89,11 @@ impl Settings {
         probe: impl FnOnce() -> usize,
     ) -> Self {
         let mut news = Vec::new();
-        let stored = &state.decrypt.settings;
-        let was: Mtime = stored_value(stored.get("mtime"));
-        let mtime = settle("mtime", mtime, stored.get("mtime"), &mut news);
-        let name_bytes = match stored
-            .get("name_bytes")
-            .and_then(|value| value.parse().ok())
-        {
+        let settings = &state.decrypt.settings;
+        let was: Mtime = stored(settings, "mtime").unwrap_or_default();
+        let mtime = settle("mtime", mtime, settings, &mut news);
+        let name_bytes = settings.get("name_bytes");
+        let name_bytes = match name_bytes.and_then(|value| value.parse().ok()) {
             Some(bytes) => bytes,
             None => {
                 let bytes = probe().clamp(SHORTEST, MAX_NAME_BYTES);
@@ -115,8 +103,8 @@ impl Settings {
         };
         Self {
             mtime,
-            link: settle("link", link, stored.get("link"), &mut news),
-            on_remove: settle("on_remove", on_remove, stored.get("on_remove"), &mut news),
+            link: settle("link", link, settings, &mut news),
+            on_remove: settle("on_remove", on_remove, settings, &mut news),
             name_bytes,
             keeps_objects: state.pull.keeps_objects(),
             redates: mtime != was && mtime != Mtime::Now,
@@ -185,32 +173,20 @@ fn claimed_name(dir: &Path) -> usize {
     USUAL
 }
 
-fn stored_value<T: ValueEnum + Default>(stored: Option<&String>) -> T {
-    stored
-        .and_then(|value| T::from_str(value, false).ok())
-        .unwrap_or_default()
-}
-
 fn settle<T: ValueEnum + Default + PartialEq>(
     name: &str,
     asked: Option<T>,
-    stored: Option<&String>,
+    settings: &BTreeMap<String, String>,
     news: &mut Vec<DecryptFact>,
 ) -> T {
     let Some(asked) = asked else {
-        return stored_value(stored);
+        return stored(settings, name).unwrap_or_default();
     };
     let value = word(&asked);
-    if stored != Some(&value) {
+    if settings.get(name) != Some(&value) {
         news.push(fact(name, value));
     }
     asked
-}
-
-/// The value of an option, as on the command line and in facts.
-pub(crate) fn word(value: &impl ValueEnum) -> String {
-    let value = value.to_possible_value().expect("no value is skipped");
-    value.get_name().to_owned()
 }
 
 fn fact(name: &str, value: String) -> DecryptFact {

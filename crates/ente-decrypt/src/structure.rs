@@ -18,8 +18,8 @@ use crate::batch::{Batch, parked_name};
 use crate::desired::{Desired, Name};
 use crate::moves::{Arrival, Why};
 use crate::plan::{Fate, FolderRename, Restore, Step, Structure};
-use crate::settings::OnRemove;
 use crate::tree::{Album, Did, Look, Tree, problem};
+use ente_common::manifest::setting::OnRemove;
 
 impl Tree {
     /// Commits the names and does the steps of `plan`.

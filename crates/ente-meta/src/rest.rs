@@ -7,6 +7,7 @@ use ente_common::layout::Sidecars;
 use ente_common::manifest::facts::MetaFact;
 use ente_common::manifest::{JournalError, News, Rest, State, rest};
 
+use crate::settle::FROM;
 use crate::write::Writer;
 
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
@@ -64,7 +65,7 @@ fn asks_nothing_new(rest: &Rest, sidecars: Option<Sidecars>) -> bool {
 /// Notes that nothing is left to do, so that the next run need not find that out.
 pub(crate) fn note(writer: &mut Writer, state: &mut State, mut rest: Rest) -> Result<(), Failure> {
     let settings = &state.meta.settings;
-    let from = settings.get("sidecars_from");
+    let from = settings.get(FROM);
     if from.is_some_and(|from| from != state.meta.sidecars_at().as_str()) {
         // Some may lie there still.
         return Ok(());

@@ -18,7 +18,7 @@ use crate::write::Writer;
 /// Where sidecars lie.
 const SIDECARS: &str = "sidecars";
 /// Where they may lie still, while a change of that setting is under way.
-const FROM: &str = "sidecars_from";
+pub(crate) const FROM: &str = "sidecars_from";
 
 /// What did not come to its place.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use ente_common::disk;
 use ente_common::exit::{Exit, Failure};
 use ente_common::layout::STATE_DIR;
 use ente_common::manifest::facts::{PullFact, Setting};
+use ente_common::manifest::setting::word;
 use ente_common::manifest::{Export, Journal, JournalError, Lock, State};
 
 use crate::Args;
@@ -56,7 +57,7 @@ pub(crate) async fn run(
             };
             let mut settings: BTreeMap<String, String> = old("pull");
             if let Some(objects) = args.objects {
-                settings.insert("objects".to_owned(), objects.as_str().to_owned());
+                settings.insert("objects".to_owned(), word(&objects));
             }
             if !settings.is_empty() {
                 let _lock = export.lock(STAGE, run, now, args.break_lock)?;

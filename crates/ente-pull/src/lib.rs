@@ -28,12 +28,13 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use ente_common::api::Connection;
 use ente_common::cli::{Common, Io, Tool, cut_short, output_failure, run_id};
 use ente_common::exit::{Exit, Failure};
 use ente_common::keystore::KeystoreArgs;
 use ente_common::manifest::Export;
+use ente_common::manifest::setting::Objects;
 use ente_common::record::{Begin, Record};
 use tokio::time::Instant;
 
@@ -42,24 +43,6 @@ use records::Counts;
 use select::Ids;
 use session::Session;
 use task::{Task, Until};
-
-/// Whether encrypted objects stay in the export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Objects {
-    /// Drop each object once its plaintext is safe.
-    Spool,
-    /// Keep the whole encrypted mirror.
-    Keep,
-}
-
-impl Objects {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Spool => "spool",
-            Self::Keep => "keep",
-        }
-    }
-}
 
 /// The pause of `--watch` where none is given; the help names it.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(300);

@@ -7,6 +7,7 @@ use ente_common::exit::Failure;
 use ente_common::layout;
 use ente_common::manifest::facts::{self, PullFact, Setting};
 use ente_common::manifest::follow::Follow;
+use ente_common::manifest::setting::{Objects, word};
 use ente_common::manifest::state::{DecryptState, PullState, VerifyState};
 use ente_common::manifest::{
     ContentKey, Export, Focus, Journal, JournalError, Lock, News, Rest, State,
@@ -16,6 +17,7 @@ use ente_common::wire;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
+use crate::Args;
 use crate::album;
 use crate::changes::{self, Changes};
 use crate::doubt;
@@ -25,7 +27,6 @@ use crate::records::Entries;
 use crate::rest;
 use crate::store::{self, Store};
 use crate::task::Task;
-use crate::{Args, Objects};
 
 /// After so long everything is listed from the start again.
 const FULL_LISTING_EVERY_US: i64 = 7 * 24 * 3600 * 1_000_000;
@@ -168,17 +169,16 @@ impl Place {
             }
         }
         let stored = self.state.pull.settings.get("objects");
-        let chosen = match task.args.objects {
-            Some(chosen) => chosen.as_str(),
-            None if stored.is_some() => return Ok(problem),
-            None => Objects::Spool.as_str(),
-        };
-        if stored.is_none_or(|stored| stored != chosen)
+        if task.args.objects.is_none() && stored.is_some() {
+            return Ok(problem);
+        }
+        let chosen = word(&task.args.objects.unwrap_or_default());
+        if stored != Some(&chosen)
             && let Some(store) = &mut self.store
         {
             let setting = Setting {
                 name: "objects".to_owned(),
-                value: chosen.to_owned(),
+                value: chosen,
             };
             store.note(&mut self.state, PullFact::Setting(setting));
         }
@@ -186,10 +186,9 @@ impl Place {
     }
 
     pub(crate) fn keeps_objects(&self, args: &Args) -> bool {
-        let stored = self.state.pull.settings.get("objects");
         match args.objects {
             Some(chosen) => chosen == Objects::Keep,
-            None => stored.is_some_and(|stored| stored == Objects::Keep.as_str()),
+            None => self.state.pull.keeps_objects(),
         }
     }
 

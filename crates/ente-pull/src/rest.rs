@@ -5,6 +5,7 @@ use std::fs;
 use ente_common::cli::Io;
 use ente_common::exit::Failure;
 use ente_common::manifest::facts::PullFact;
+use ente_common::manifest::setting::word;
 use ente_common::manifest::{Export, News, Rest, rest};
 use ente_common::record::{Expect, Scope};
 use ente_common::ui::human_count;
@@ -111,7 +112,7 @@ fn is_as_asked(task: &Task<'_>, export: &Export, rest: &Rest, now: i64) -> bool 
     let ciphertext: Option<u64> = given("ciphertext").and_then(|bytes| bytes.parse().ok());
     let objects = task.args.objects;
     given("release") == Some(RELEASE)
-        && objects.is_none_or(|objects| given("objects") == Some(objects.as_str()))
+        && objects.is_none_or(|objects| given("objects") == Some(&word(&objects)))
         && ciphertext.is_some_and(|bytes| bytes <= ciphertext_bytes(export))
         && !is_full_listing_due(full, now)
 }

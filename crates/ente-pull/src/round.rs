@@ -9,6 +9,7 @@ use ente_common::api::Retry;
 use ente_common::cli::Io;
 use ente_common::exit::Failure;
 use ente_common::manifest::facts::PullFact;
+use ente_common::manifest::setting::{Objects, OnRemove, word};
 use ente_common::manifest::{ContentKey, Rest, Waiting, facts};
 use ente_common::record::{Begin, Expect, Scope, path_to_value};
 use ente_common::ui::{Progress, Ui};
@@ -23,11 +24,11 @@ use crate::place::Place;
 use crate::plan::{self, Fetch, Plan, Request, Step};
 use crate::problems::{self, STAGE};
 use crate::records::{Counts, Entries, Printer};
+use crate::rest;
 use crate::select::Selection;
 use crate::store::Outcome;
 use crate::summary;
 use crate::task::Task;
-use crate::{Objects, rest};
 
 /// Runs one round; `counts` is what it did, also where it fails.
 ///
@@ -405,14 +406,14 @@ impl Round<'_> {
         let Place { store, state, .. } = &mut self.place;
         let Some(store) = store else { return Ok(()) };
         if is_complete {
-            let on_remove = state.decrypt.settings.get("on_remove");
-            let on_remove = on_remove.map_or("trash", String::as_str).to_owned();
-            let date = date_of(now);
             let unwanted = plan::unwanted(state);
-            match &*on_remove {
-                "keep" if keep => {}
-                "trash" if keep => store.retire(state, unwanted, Some(&date))?,
-                _ => store.retire(state, unwanted, None)?,
+            match state.decrypt.on_remove() {
+                OnRemove::Keep if keep => {}
+                OnRemove::Trash if keep => store.retire(state, unwanted, Some(&date_of(now)))?,
+                // What is only spooled was never part of the mirror.
+                OnRemove::Delete | OnRemove::Keep | OnRemove::Trash => {
+                    store.retire(state, unwanted, None)?;
+                }
             }
             store.forget_all_but(state, needed)?;
         }
@@ -452,7 +453,7 @@ impl Round<'_> {
         let objects = if keep { Objects::Keep } else { Objects::Spool };
         rest.given.extend([
             ("full".to_owned(), full.to_string()),
-            ("objects".to_owned(), objects.as_str().to_owned()),
+            ("objects".to_owned(), word(&objects)),
             (
                 "files".to_owned(),
                 (plan.targets.len() + *others).to_string(),

@@ -2,6 +2,7 @@
 
 use super::{IMPATIENT, Scene, content, look, problem, problems};
 use ente_tests::harness::{Outcome, assert_same, expect_all};
+use ente_tests::journal::summed;
 use ente_tests::library::{Live, NewFile};
 use ente_tests::museum::{Fault, Match};
 use serde_json::json;
@@ -123,6 +124,28 @@ fn what_is_removed_is_trashed_kept_or_deleted_as_chosen() {
             assert_eq!(scene.follow().contains(&id), choice == "delete", "{choice}");
         }
     }
+}
+
+#[test]
+fn a_choice_of_a_newer_release_deletes_nothing() {
+    let mut scene = exported();
+    let keep = ["ente-pull", "--objects", "keep", scene.machine.dir()];
+    let _ = scene.machine.run(&keep).expect(0);
+    let chosen = ["ente-decrypt", "--on-remove", "delete", scene.machine.dir()];
+    let _ = scene.machine.run(&chosen).expect(0);
+    let journal = scene.machine.export.join(".ente/decrypt.jsonl");
+    let facts = fs::read_to_string(&journal).unwrap();
+    let newer = facts.replace("\"delete\"", "\"hand-over\"");
+    assert_ne!(newer, facts);
+    fs::write(&journal, summed(newer.as_bytes())).unwrap();
+    let id = scene.files[1];
+    scene.change(|live| live.trash(id));
+    expect_all(&scene.machine.pipeline(), 0);
+    assert_eq!(scene.trashed(), 1);
+    let object = format!("{id}-");
+    let trash = walkdir::WalkDir::new(scene.machine.export.join(".ente/trash"));
+    let mut names = trash.into_iter().map(|entry| entry.unwrap());
+    assert!(names.any(|entry| entry.file_name().to_string_lossy().starts_with(&object)));
 }
 
 #[test]

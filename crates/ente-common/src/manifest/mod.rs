@@ -14,6 +14,7 @@ pub mod journal;
 pub mod lock;
 mod patience;
 pub mod rest;
+pub mod setting;
 pub mod state;
 mod sum;
 mod waiting;

@@ -11,6 +11,7 @@ use crate::manifest::facts::{
 use crate::manifest::focus::{Focus, Row};
 use crate::manifest::follow::Follow;
 use crate::manifest::journal::JournalError;
+use crate::manifest::setting::{self, Objects, OnRemove};
 
 /// A file in a collection: (collection ID, file ID).
 pub type PlacementKey = (i64, i64);
@@ -163,7 +164,7 @@ impl PullState {
 
     /// Objects stay when their plaintext is safe: the setting `objects`.
     pub fn keeps_objects(&self) -> bool {
-        self.settings.get("objects").map(String::as_str) == Some("keep")
+        setting::stored(&self.settings, "objects") == Some(Objects::Keep)
     }
 
     /// The files of one collection, by file ID.
@@ -264,6 +265,11 @@ impl DecryptState {
             }
             DecryptFact::Rest(_) => {}
         }
+    }
+
+    /// The setting `on_remove`.
+    pub fn on_remove(&self) -> OnRemove {
+        setting::stored(&self.settings, "on_remove").unwrap_or_default()
     }
 
     /// Path of a part below the export; `None` while its album has no folder or the part is not written.
