@@ -1,14 +1,14 @@
 //! `ciphertext.jsonl`: collections and files as served, encrypted; read line by line where a thin fact points.
 
 use std::fs::File;
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::disk::read_exact_at;
-use crate::manifest::journal::{Journal, JournalError, MAX_LINE_BYTES, read_line};
+use crate::manifest::journal::{Journal, JournalError, MAX_LINE_BYTES};
 use crate::manifest::{facts, sum};
 
 #[derive(Deserialize)]
@@ -91,23 +91,18 @@ impl Ciphertext {
         at: u64,
         len: u64,
     ) -> Result<Box<RawValue>, JournalError> {
-        match self.line_at(at, len) {
-            Ok(Some(line)) => {
-                let entry = entry_of(&line, collection, file);
-                entry.map_or_else(|| self.search(collection, file, at), Ok)
-            }
-            Ok(None) => Err(JournalError::Lost {
-                path: self.path.clone(),
-                at,
-            }),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.search(collection, file, at)
-            }
-            Err(source) => Err(JournalError::Io {
+        let line = match self.line_at(at, len) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            line => line.map_err(|source| JournalError::Io {
                 path: self.path.clone(),
                 source,
-            }),
-        }
+            })?,
+        };
+        let entry = line.and_then(|line| entry_of(&line, collection, file));
+        entry.ok_or_else(|| JournalError::Lost {
+            path: self.path.clone(),
+            at,
+        })
     }
 
     /// Whether the line that a thin fact points to is as it was written.
@@ -132,32 +127,6 @@ impl Ciphertext {
         let line = bytes.split_off((at - start) as usize);
         Ok(sum::check(&line, sum::of_end(&bytes)).map(|_| line))
     }
-
-    /// The index is stale (a compaction was cut short): the last line about the thing wins.
-    fn search(
-        &self,
-        collection: i64,
-        file: Option<i64>,
-        at: u64,
-    ) -> Result<Box<RawValue>, JournalError> {
-        let io = |source| JournalError::Io {
-            path: self.path.clone(),
-            source,
-        };
-        let whole = File::open(&self.path).map_err(io)?;
-        let mut reader = BufReader::with_capacity(256 << 10, whole);
-        let mut line = Vec::new();
-        let mut found = None;
-        while read_line(&mut reader, &mut line).map_err(io)? {
-            if let Some(entry) = entry_of(&line, collection, file) {
-                found = Some(entry);
-            }
-        }
-        found.ok_or_else(|| JournalError::Lost {
-            path: self.path.clone(),
-            at,
-        })
-    }
 }
 
 fn entry_of(line: &[u8], collection: i64, file: Option<i64>) -> Option<Box<RawValue>> {
@@ -170,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_come_back_by_index_and_with_a_stale_index() {
+    fn entries_come_back_from_their_own_place_alone() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path(), "ciphertext").unwrap();
         let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
@@ -199,23 +168,14 @@ mod tests {
             ciphertext.file(&file(file_at, file_len)).unwrap().get(),
             r#"{"id": 101}"#
         );
-        assert_eq!(
-            ciphertext.file(&file(at, len)).unwrap().get(),
-            r#"{"id": 101}"#,
-            "an index into another line"
-        );
-        assert_eq!(
-            ciphertext.file(&file(9_999_999, 40)).unwrap().get(),
-            r#"{"id": 101}"#,
-            "an index past the end"
-        );
-        assert!(
-            ciphertext
-                .file(&facts::File {
-                    id: 102,
-                    ..file(at, len)
-                })
-                .is_err()
-        );
+        let lost = [
+            ("of another line", file(at, len)),
+            ("past the end", file(9_999_999, 40)),
+            ("of no line", file(file_at + 1, file_len - 1)),
+        ];
+        for (place, fact) in lost {
+            let entry = ciphertext.file(&fact);
+            assert!(matches!(entry, Err(JournalError::Lost { .. })), "{place}");
+        }
     }
 }
