@@ -55,6 +55,12 @@ impl FromStr for Sidecars {
     }
 }
 
+/// The day of a moment given in microseconds, in UTC: what the folders of the trash are called.
+pub fn day(now_us: i64) -> String {
+    let now = jiff::Timestamp::from_microsecond(now_us).unwrap_or_default();
+    now.strftime("%Y-%m-%d").to_string()
+}
+
 /// Path of an object below the state folder.
 pub fn object(id: i64, version: Version) -> String {
     let version = version.to_string();

@@ -6,6 +6,7 @@ mod prompt;
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -379,6 +380,16 @@ fn counts_line(counts: &Value) -> String {
         return "nothing to do".to_owned();
     }
     counted.join(", ")
+}
+
+/// A path as a shell takes it for one word: for commands that a hint names.
+pub fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+~,:@%".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }
 
 /// Bytes as people read them: `1.5 GiB`.

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use ente_common::cli::{Io, run_id};
 use ente_common::exit::{Exit, Failure};
 use ente_common::keystore::KeysFile;
+use ente_common::layout;
 use ente_common::manifest::adoption::Adoptable;
 use ente_common::manifest::facts::PullFact;
 use ente_common::manifest::follow::Follow;
@@ -114,7 +115,7 @@ impl<'a> Run<'a> {
             progress: io.ui.progress("decrypting", expect.files, expect.bytes),
             library: Library::new(keys, export.clone()),
             follow: Follow::new::<PullFact>(&export.state_dir()),
-            tree: Tree::new(export, State::default(), settings, date_of(now)),
+            tree: Tree::new(export, State::default(), settings, layout::day(now)),
             args,
             io,
             basis: Rest::default(),
@@ -418,7 +419,7 @@ impl<'a> Run<'a> {
         self.rest.defer(&state);
         // A watch goes on for days.
         self.tree
-            .reload(state, settings, date_of((self.io.clock)()));
+            .reload(state, settings, layout::day((self.io.clock)()));
         self.surveyed = true;
         Ok(())
     }
@@ -693,10 +694,4 @@ impl<'a> Run<'a> {
 fn journal_bytes(export: &Export) -> u64 {
     let path = export.state_path("decrypt.jsonl");
     std::fs::metadata(path).map_or(0, |metadata| metadata.len())
-}
-
-/// The folder of the trash for a moment: its date, UTC.
-fn date_of(now_us: i64) -> String {
-    let now = jiff::Timestamp::from_microsecond(now_us).unwrap_or_default();
-    now.to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
 }

@@ -133,9 +133,9 @@ impl Tool for Args {
             is_later,
             whole: scope == Scope::All || (input.is_none() && writes),
         };
-        let now_us = (io.clock)();
         let writer = export.clone().filter(|_| writes);
-        let writer = writer.map(|export| Writer::new(export, run.clone(), now_us, self.break_lock));
+        let writer =
+            writer.map(|export| Writer::new(export, run.clone(), io.clock, self.break_lock));
         match input {
             Some(input) => {
                 let scope = serde_json::to_value(scope).unwrap_or_default();

@@ -14,7 +14,6 @@ use ente_common::layout::{self, Sidecars};
 use ente_common::manifest::facts::{MetaFact, Sidecar};
 use ente_common::manifest::state::{DecryptState, MetaState};
 use ente_common::manifest::{Export, Journal, Lock, Patience, State, private_dir};
-use jiff::Timestamp;
 use rayon::prelude::*;
 
 use crate::decide::{Found, Outcome, Step, Task, Whole, decide, look, parent};
@@ -31,7 +30,7 @@ const TRIES: usize = 20;
 pub(crate) struct Writer {
     export: Export,
     run: String,
-    now_us: i64,
+    clock: fn() -> i64,
     break_lock: bool,
     /// With other runs that write: from the second round on.
     patience: Patience,
@@ -48,11 +47,11 @@ struct Hold {
 
 impl Writer {
     /// A writer that has not written yet.
-    pub(crate) fn new(export: Export, run: String, now_us: i64, break_lock: bool) -> Self {
+    pub(crate) fn new(export: Export, run: String, clock: fn() -> i64, break_lock: bool) -> Self {
         Self {
             export,
             run,
-            now_us,
+            clock,
             break_lock,
             patience: Patience::default(),
             hold: None,
@@ -77,7 +76,7 @@ impl Writer {
         let (lock, has_waited) = self.patience.until_free(|| {
             // Only looks, while it waits.
             export.check_idle(&["ente-decrypt", "ente-meta"], &self.run, self.break_lock)?;
-            export.lock("ente-meta", &self.run, self.now_us, self.break_lock)
+            export.lock("ente-meta", &self.run, (self.clock)(), self.break_lock)
         })?;
         let state_dir = export.state_dir();
         state.meta = MetaState::load_within(&state_dir, state.focus.as_ref())?;
@@ -99,6 +98,7 @@ impl Writer {
     /// A stage before this one holds the lock.
     pub(crate) fn is_another_at_work(&self) -> bool {
         let holder = Lock::holder(&self.export.state_dir(), "ente-meta");
+        let holder = holder.ok().flatten();
         self.hold.is_none() && holder.is_some_and(|holder| holder.run == self.run)
     }
 
@@ -182,7 +182,7 @@ impl Writer {
 
     /// Writes whole, synced files into `partial/`.
     fn store(&mut self, state: &mut State, steps: &mut [Step<'_>]) -> Result<(), Failure> {
-        let (export, now_us) = (self.export.clone(), self.now_us);
+        let (export, day) = (self.export.clone(), layout::day((self.clock)()));
         let dir = export.dir().to_owned();
         private_dir(&self.export.state_path("partial"))
             .map_err(|error| Failure::disk("cannot make `.ente/partial`", &error))?;
@@ -195,7 +195,7 @@ impl Writer {
             };
             let all = |step: &Step<'_>| {
                 if let Some(path) = &step.older {
-                    discard(&export, now_us, path)?;
+                    discard(&export, &day, path)?;
                 }
                 step.files.iter().try_for_each(store)
             };
@@ -274,9 +274,8 @@ impl Writer {
 }
 
 /// Moves a file to the trash, under a name that is free there. Before any fact: its place is free then for whatever comes.
-fn discard(export: &Export, now_us: i64, path: &str) -> io::Result<()> {
-    let day = Timestamp::from_microsecond(now_us).unwrap_or_default();
-    let below = format!("trash/{}/{}", day.strftime("%Y-%m-%d"), parent(path));
+fn discard(export: &Export, day: &str, path: &str) -> io::Result<()> {
+    let below = format!("trash/{day}/{}", parent(path));
     let folder = disk::make_dir_below(&export.state_dir(), &below)?;
     let from = layout::join(export.dir(), path);
     let name = path.rsplit_once('/').map_or(path, |(_, name)| name);

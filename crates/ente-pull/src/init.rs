@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 use ente_common::cli::Io;
 use ente_common::disk;
 use ente_common::exit::{Exit, Failure};
-use ente_common::layout::STATE_DIR;
+use ente_common::layout::{self, STATE_DIR};
 use ente_common::manifest::facts::{PullFact, Setting};
 use ente_common::manifest::setting::word;
 use ente_common::manifest::{Export, Journal, JournalError, Lock, State};
 
 use crate::Args;
 use crate::problems::{self, STAGE};
-use crate::round::date_of;
 use crate::session::Session;
 
 /// What the manifest consists of; objects and the trash stay where they are.
@@ -138,10 +137,10 @@ fn set_aside(args: &Args, dir: &Path, run: &str, now: i64) -> Result<Option<Path
     }
     let cannot = |error| Failure::disk(format!("cannot write `{}`", state_dir.display()), &error);
     let lock = Lock::take(&state_dir, STAGE, run, now, args.break_lock);
-    let _lock = lock.map_err(|error| Failure::new(Exit::Locked, error.to_string()))?;
+    let _lock = lock.map_err(|error| error.into_failure(dir))?;
     let names = (0..).map(|number| match number {
-        0 => format!("lost-{}", date_of(now)),
-        number => format!("lost-{}-{number}", date_of(now)),
+        0 => format!("lost-{}", layout::day(now)),
+        number => format!("lost-{}-{number}", layout::day(now)),
     });
     let mut folders = names.map(|name| state_dir.join(name));
     let aside = folders

@@ -7,6 +7,7 @@ use ente_common::exit::{Exit, Failure, chain};
 use ente_common::id::Version;
 use ente_common::manifest::Account;
 use ente_common::record::Problem;
+use ente_common::ui::shell_word;
 
 use crate::listing::ListingError;
 
@@ -128,7 +129,7 @@ pub(crate) fn not_listed(file: i64) -> Problem {
 
 /// Removals that were not believed; the number `word` would let them through.
 pub(crate) fn held_back(gone: usize, known: usize, word: usize, dir: &Path) -> Problem {
-    let dir = dir.display();
+    let dir = shell_word(dir);
     Problem {
         stage: STAGE.to_owned(),
         class: "removals-held-back".to_owned(),
@@ -140,7 +141,7 @@ pub(crate) fn held_back(gone: usize, known: usize, word: usize, dir: &Path) -> P
 
 /// Files that are in no album as it was listed, where one could not be listed or changed meanwhile; the number `word` would let them go.
 pub(crate) fn in_doubt(files: usize, word: usize, dir: &Path) -> Problem {
-    let dir = dir.display();
+    let dir = shell_word(dir);
     Problem {
         stage: STAGE.to_owned(),
         class: "removals-held-back".to_owned(),
@@ -193,11 +194,12 @@ pub(crate) fn out_of_time(left: usize) -> Problem {
 
 /// The folder of a new export holds something: what if it is the same library?
 pub(crate) fn strange_files(dir: &Path) -> Failure {
-    let dir = dir.display();
-    Failure::new(
-        Exit::Problems,
-        format!("`{dir}` holds files that are not known here; they stay, and the library comes beside them"),
-    )
+    let what = format!(
+        "`{}` holds files that are not known here; they stay, and the library comes beside them",
+        dir.display()
+    );
+    let dir = shell_word(dir);
+    Failure::new(Exit::Problems, what)
     .hint(format!(
         "if they are of this account, stop and take them over: `ente-pull --init {dir}`, then `ente-pull --list {dir} | ente-meta - | ente-verify --adopt {dir} -`"
     ))

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use ente_common::api::Retry;
 use ente_common::cli::Io;
 use ente_common::exit::Failure;
+use ente_common::layout;
 use ente_common::manifest::facts::PullFact;
 use ente_common::manifest::setting::{Objects, OnRemove, word};
 use ente_common::manifest::{ContentKey, Rest, Waiting, facts};
@@ -409,7 +410,9 @@ impl Round<'_> {
             let unwanted = plan::unwanted(state);
             match state.decrypt.on_remove() {
                 OnRemove::Keep if keep => {}
-                OnRemove::Trash if keep => store.retire(state, unwanted, Some(&date_of(now)))?,
+                OnRemove::Trash if keep => {
+                    store.retire(state, unwanted, Some(&layout::day(now)))?
+                }
                 // What is only spooled was never part of the mirror.
                 OnRemove::Delete | OnRemove::Keep | OnRemove::Trash => {
                     store.retire(state, unwanted, None)?;
@@ -502,11 +505,4 @@ pub(crate) fn expect(plan: &Plan) -> Expect {
         files: plan.fetches().count() as u64,
         bytes: plan.fetches().filter_map(|fetch| fetch.size).sum(),
     }
-}
-
-pub(crate) fn date_of(now_us: i64) -> String {
-    jiff::Timestamp::from_microsecond(now_us)
-        .unwrap_or_default()
-        .strftime("%Y-%m-%d")
-        .to_string()
 }

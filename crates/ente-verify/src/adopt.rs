@@ -17,6 +17,7 @@ use ente_common::layout::STATE_DIR;
 use ente_common::manifest::facts::{Adopted, PartOf, VerifyFact};
 use ente_common::manifest::{ContentKey, Export, Journal, State};
 use ente_common::record::{Problem, Record, path_to_value};
+use ente_common::ui::shell_word;
 use ente_common::ui::{Progress, human_bytes, human_count};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -44,7 +45,10 @@ pub(crate) fn run(args: &Args, folder: &Path, io: &mut Io) -> Result<Exit, Failu
     }
     let dir = Export::locate(args.source.dir()?, begin.export().as_deref())?;
     let export = Export::open(&dir).map_err(|failure| match failure.exit {
-        Exit::Failed => failure.hint(format!("`ente-pull --init {}` begins one", dir.display())),
+        Exit::Failed => failure.hint(format!(
+            "`ente-pull --init {}` begins one",
+            shell_word(&dir)
+        )),
         _ => failure,
     })?;
     export.check_account(&begin.account)?;

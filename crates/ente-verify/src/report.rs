@@ -10,7 +10,7 @@ use ente_common::layout::CIPHERTEXT;
 use ente_common::manifest::facts::Finding;
 use ente_common::manifest::{Export, State};
 use ente_common::record::{Problem, Record, path_to_value};
-use ente_common::ui::human_count;
+use ente_common::ui::{human_count, shell_word};
 use serde_json::{Map, Value};
 
 use crate::NAME;
@@ -258,7 +258,7 @@ impl<'a> Report<'a> {
             self.dir(),
             counted(files.len() as u64, "file"),
         );
-        let dir = shell_word(&self.dir().to_string());
+        let dir = shell_word(self.export.dir());
         let objects = fs::read_dir(self.export.state_path("objects"));
         let is_stored = objects.is_ok_and(|mut shards| shards.next().is_some());
         let hint = match is_stored {
@@ -315,7 +315,7 @@ impl<'a> Report<'a> {
 
     /// What to type.
     fn hint(&self, area: Area) -> String {
-        let dir = shell_word(&self.dir().to_string());
+        let dir = shell_word(self.export.dir());
         match area {
             _ if !self.counts.keys().any(|class| class.heals()) => {
                 "what somebody changed is left alone; remove it to have it written again".into()
@@ -350,25 +350,4 @@ pub(crate) fn print(io: &mut Io, record: &Record) -> Result<(), Failure> {
 pub(crate) fn counted(count: u64, of: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{} {of}{ending}", human_count(count))
-}
-
-/// A path as a shell takes it for one word.
-fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "/._-+~,:@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hint_can_be_typed() {
-        assert_eq!(shell_word("/home/ada/Ente"), "/home/ada/Ente");
-        assert_eq!(shell_word("/a b/it's"), r"'/a b/it'\''s'");
-    }
 }

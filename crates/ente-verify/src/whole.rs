@@ -366,8 +366,8 @@ fn unfinished(export: &Export, state: &State) -> Option<Found> {
         ));
     }
     // While `ente-pull` lives, its open listing is no sign of a run that was cut off.
-    let cut_off =
-        state.pull.has_open_listing() && Lock::holder(&export.state_dir(), "ente-pull").is_none();
+    let is_idle = || matches!(Lock::holder(&export.state_dir(), "ente-pull"), Ok(None));
+    let cut_off = state.pull.has_open_listing() && is_idle();
     cut_off.then(|| {
         Found::unfinished("the last listing of the account was cut off; run `ente-pull` again")
     })

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::disk;
+use crate::exit::{Exit, Failure};
 
 /// Who holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,23 @@ pub enum LockError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl LockError {
+    /// What ends a run over the export at `dir`: with [`Exit::Locked`], or as a disk that does not let us.
+    pub fn into_failure(self, dir: &Path) -> Failure {
+        match self {
+            Self::Held(holder) => Failure::new(
+                Exit::Locked,
+                format!("another run is using the export `{}`", dir.display()),
+            )
+            .cause(Self::Held(holder))
+            .hint("wait for it to end; the lock of a dead process of this host frees itself, that of another host or container goes with `--break-lock`"),
+            Self::Io { path, source } => {
+                Failure::disk(format!("cannot lock with `{}`", path.display()), &source)
+            }
+        }
+    }
 }
 
 /// A lock that is held; dropping it frees it.
@@ -142,10 +160,15 @@ impl Lock {
     }
 
     /// Who holds the lock of `tool`, if a living process does.
-    pub fn holder(state_dir: &Path, tool: &str) -> Option<Holder> {
+    ///
+    /// # Errors
+    /// When its file cannot be read: another user may hold it.
+    pub fn holder(state_dir: &Path, tool: &str) -> Result<Option<Holder>, LockError> {
         let path = path_of(state_dir, tool);
-        let holder = read(&path).ok().flatten();
-        holder.filter(|holder| !holder.is_dead(&path))
+        match read(&path) {
+            Ok(holder) => Ok(holder.filter(|holder| !holder.is_dead(&path))),
+            Err(source) => Err(LockError::Io { path, source }),
+        }
     }
 }
 

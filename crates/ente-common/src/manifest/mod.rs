@@ -39,6 +39,7 @@ pub use waiting::Waiting;
 use crate::disk;
 use crate::exit::{Exit, Failure, chain};
 use crate::layout::STATE_DIR;
+use crate::ui::shell_word;
 use crate::wire::KeyAttributes;
 
 /// `export.json`.
@@ -106,7 +107,7 @@ impl Export {
                 format!("`{}` is not an export", dir.display()),
             )
             .cause(format!("there is no `{}`", path.display()))
-            .hint(format!("start one with `ente-pull {}`", dir.display())),
+            .hint(format!("start one with `ente-pull {}`", shell_word(dir))),
             _ => Failure::disk(format!("cannot read `{}`", path.display()), &error),
         })?;
         let damaged = |error: serde_json::Error| {
@@ -275,41 +276,25 @@ impl Export {
         now_us: i64,
         break_foreign: bool,
     ) -> Result<Lock, Failure> {
-        Lock::take(&self.state_dir(), tool, run, now_us, break_foreign).map_err(|error| match error
-        {
-            LockError::Held(holder) => self.held_by(&holder),
-            LockError::Io { path, source } => {
-                Failure::disk(format!("cannot lock with `{}`", path.display()), &source)
-            }
-        })
+        Lock::take(&self.state_dir(), tool, run, now_us, break_foreign)
+            .map_err(|error| error.into_failure(&self.dir))
     }
 
     /// Refuses to go on while another run of one of `tools` writes: for a tool that needs what they own to stand still.
     ///
     /// # Errors
-    /// With [`Exit::Locked`] when one does; `pass_foreign` takes no heed of locks of another host or container.
+    /// With [`Exit::Locked`] when one does, and where that cannot be told; `pass_foreign` takes no heed of locks of another host or container.
     pub fn check_idle(&self, tools: &[&str], run: &str, pass_foreign: bool) -> Result<(), Failure> {
         for tool in tools {
-            if let Some(holder) = Lock::holder(&self.state_dir(), tool)
+            let holder = Lock::holder(&self.state_dir(), tool);
+            if let Some(holder) = holder.map_err(|error| error.into_failure(&self.dir))?
                 && holder.run != run
                 && !(pass_foreign && holder.is_foreign())
             {
-                return Err(self.held_by(&holder));
+                return Err(LockError::Held(Box::new(holder)).into_failure(&self.dir));
             }
         }
         Ok(())
-    }
-
-    fn held_by(&self, holder: &lock::Holder) -> Failure {
-        Failure::new(
-            Exit::Locked,
-            format!("another run is using the export `{}`", self.dir.display()),
-        )
-        .cause(format!(
-            "`{}` (process {} on `{}`) holds the lock",
-            holder.tool, holder.pid, holder.host
-        ))
-        .hint("wait for it to end; the lock of a dead process of this host frees itself, that of another host or container goes with `--break-lock`")
     }
 }
 
