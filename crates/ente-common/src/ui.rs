@@ -338,12 +338,6 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Raises the totals: work that turned up late.
-    pub fn expect(&self, files: u64, bytes: u64) {
-        lock(&self.counts).files += files;
-        self.bar.inc_length(bytes);
-    }
-
     /// Bytes that are done.
     pub fn bytes(&self, bytes: u64) {
         self.bar.inc(bytes);

@@ -1,6 +1,6 @@
 //! What the server sends, spelled as it spells it.
 //!
-//! These structs only read: what has to be kept is kept as the text that was served. They are tolerant on purpose.
+//! These structs only read, and only what somebody looks at: what has to be kept is kept as the text that was served. They are tolerant on purpose.
 //! Only IDs and the lists themselves must be there (an answer without its list is not an empty list); everything
 //! else may be missing or null, and unknown members are ignored,
 //! so that one odd entry never costs a whole page. Lists take the type of their entries as a parameter: one that
@@ -79,9 +79,6 @@ pub struct Collection {
     /// `album`, `folder`, `favorites`, `uncategorized`; anything else counts as `album`.
     #[serde(default, rename = "type", deserialize_with = "or_default")]
     pub kind: String,
-    /// Who it is shared with; for a collection shared with the caller, the caller too.
-    #[serde(default, deserialize_with = "or_default")]
-    pub sharees: Vec<Sharee>,
     /// Microseconds. Can move backwards: compare for inequality, never for order.
     #[serde(default, deserialize_with = "or_default")]
     pub updation_time: i64,
@@ -91,9 +88,6 @@ pub struct Collection {
     /// The owner's private metadata; ignore it unless the caller is the owner.
     #[serde(default)]
     pub magic_metadata: Option<Envelope>,
-    /// Metadata that everybody with access sees.
-    #[serde(default)]
-    pub pub_magic_metadata: Option<Envelope>,
     /// The caller's own metadata of a collection shared with the caller.
     #[serde(default)]
     pub shared_magic_metadata: Option<Envelope>,
@@ -104,34 +98,12 @@ pub struct Collection {
 pub struct Owner {
     /// The user's ID.
     pub id: i64,
-    /// Empty for one's own collections and for tombstones.
-    #[serde(default, deserialize_with = "or_default")]
-    pub email: String,
-}
-
-/// Who a collection is shared with.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Sharee {
-    /// The user's ID.
-    pub id: i64,
-    /// The user's address.
-    #[serde(default, deserialize_with = "or_default")]
-    pub email: String,
-    /// `ADMIN`, `COLLABORATOR`, `VIEWER`, `UNKNOWN`.
-    #[serde(default, deserialize_with = "or_default")]
-    pub role: String,
 }
 
 /// An encrypted JSON object that can be edited: all magic metadata.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(bound(deserialize = "S: Deserialize<'de> + Default"))]
 pub struct Envelope<S = String> {
-    /// Counts edits; the server leaves it out when it is 0.
-    #[serde(default, deserialize_with = "or_default")]
-    pub version: i64,
-    /// Number of members of the object; the server leaves it out when it is 0.
-    #[serde(default, deserialize_with = "or_default")]
-    pub count: i64,
     /// Base64: a blob under the collection or file key.
     #[serde(default, deserialize_with = "or_default")]
     pub data: S,
@@ -174,9 +146,6 @@ pub struct FileEntry<S = String> {
     /// The original.
     #[serde(default, deserialize_with = "or_default")]
     pub file: ObjectRef<S>,
-    /// The thumbnail.
-    #[serde(default, deserialize_with = "or_default")]
-    pub thumbnail: ObjectRef<S>,
     /// What was fixed at upload.
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: Metadata<S>,
@@ -245,16 +214,13 @@ pub struct Metadata<S = String> {
     pub decryption_header: S,
 }
 
-/// Sizes of the encrypted objects in bytes; 0 or negative where unknown.
+/// The size of the encrypted object; 0 or negative where unknown.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Info {
-    /// Of the original.
+    /// Of the original, in bytes.
     #[serde(default, deserialize_with = "or_default")]
     pub file_size: i64,
-    /// Of the thumbnail.
-    #[serde(default, deserialize_with = "or_default")]
-    pub thumb_size: i64,
 }
 
 /// What leads from a password to every key of an account; all of it ciphertext or public.
@@ -328,16 +294,16 @@ mod tests {
 
         let nulls = r#"{"id":1,"collectionID":2,"ownerID":3,"collectionOwnerID":null,"encryptedKey":null,
             "keyDecryptionNonce":null,"file":null,"thumbnail":{"decryptionHeader":null},"metadata":null,
-            "isDeleted":null,"updationTime":null,"magicMetadata":null,"pubMagicMetadata":{"version":null},
+            "isDeleted":null,"updationTime":null,"magicMetadata":null,"pubMagicMetadata":{"data":null},
             "info":{"fileSize":null},"from the future":[{}]}"#;
         let entry: FileEntry = serde_json::from_str(nulls).unwrap();
-        assert_eq!(entry.pub_magic_metadata.unwrap().count, 0);
+        assert_eq!(entry.pub_magic_metadata.unwrap().data, "");
 
         let collection: Collection = serde_json::from_str(
-            r#"{"id":1,"owner":{"id":2,"email":null},"sharees":null,"publicURLs":null,"type":null}"#,
+            r#"{"id":1,"owner":{"id":2,"email":1},"sharees":[{"id":"x"}],"publicURLs":null,"type":null}"#,
         )
         .unwrap();
-        assert_eq!((collection.owner.id, collection.sharees.len()), (2, 0));
+        assert_eq!(collection.owner.id, 2, "what nobody looks at may be anything");
 
         for broken in [
             r#"{"collectionID":2,"ownerID":3}"#,
@@ -358,13 +324,12 @@ mod tests {
             r#""encryptedKey":1"#,
             r#""keyDecryptionNonce":{}"#,
             r#""file":{"decryptionHeader":[]}"#,
-            r#""thumbnail":"""#,
             r#""metadata":{"encryptedData":true}"#,
             r#""isDeleted":0"#,
             r#""updationTime":"1""#,
             r#""updationTime":1.5"#,
             r#""magicMetadata":{"data":1}"#,
-            r#""pubMagicMetadata":{"count":"1"}"#,
+            r#""pubMagicMetadata":{"header":7}"#,
             r#""info":{"fileSize":"1"}"#,
             r#""encryptedKey":"","encryptedKey":"""#,
             r#""encryptedKey":"\ud800""#,

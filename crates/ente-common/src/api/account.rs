@@ -122,8 +122,6 @@ impl Authorization {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
-    /// False for an account whose sign-up was never finished: it has nothing to export.
-    pub has_set_keys: bool,
     /// As served: ciphertext that, with the password, opens everything. Null without keys.
     #[serde(default)]
     pub key_attributes: Value,

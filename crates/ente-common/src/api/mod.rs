@@ -298,11 +298,6 @@ impl Client {
         &self.endpoint
     }
 
-    /// How this client repeats; for callers with a loop of their own.
-    pub fn retry(&self) -> Retry {
-        self.retry
-    }
-
     /// A GET of JSON of a library, repeated while the failure may pass.
     async fn get<T: DeserializeOwned + Send + 'static>(
         &self,

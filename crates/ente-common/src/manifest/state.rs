@@ -51,15 +51,7 @@ pub struct PullState {
 }
 
 impl PullState {
-    /// Folds `pull.jsonl`.
-    ///
-    /// # Errors
-    /// As [`Follow::catch_up`].
-    pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
-        Self::load_within(state_dir, None)
-    }
-
-    /// As [`load`](Self::load), without what is out of focus.
+    /// Folds `pull.jsonl`, without what is out of focus.
     ///
     /// # Errors
     /// As [`Follow::catch_up`].
@@ -195,15 +187,7 @@ pub struct DecryptState {
 }
 
 impl DecryptState {
-    /// Folds `decrypt.jsonl`.
-    ///
-    /// # Errors
-    /// As [`Follow::catch_up`].
-    pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
-        Self::load_within(state_dir, None)
-    }
-
-    /// As [`load`](Self::load), without what is out of focus.
+    /// Folds `decrypt.jsonl`, without what is out of focus.
     ///
     /// # Errors
     /// As [`Follow::catch_up`].
@@ -290,15 +274,7 @@ pub struct MetaState {
 }
 
 impl MetaState {
-    /// Folds `meta.jsonl`.
-    ///
-    /// # Errors
-    /// As [`Follow::catch_up`].
-    pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
-        Self::load_within(state_dir, None)
-    }
-
-    /// As [`load`](Self::load), without what is out of focus.
+    /// Folds `meta.jsonl`, without what is out of focus.
     ///
     /// # Errors
     /// As [`Follow::catch_up`].

@@ -41,10 +41,6 @@ pub struct EffectiveMetadata {
     pub duration_s: Option<i64>,
     /// Base64 of the BLAKE2b-512 of the original; of a live photo, those of its two parts joined by `:`.
     pub hash: Option<String>,
-    /// Version of the upload metadata: a live photo's hash may be that of its ZIP up to version 1.
-    pub version: i64,
-    /// Index of the video inside an Android motion photo.
-    pub motion_video_index: Option<i64>,
 }
 
 /// What the stored object of a file is.
@@ -127,8 +123,6 @@ impl EffectiveMetadata {
             // Mobile writes 0 where it does not know.
             duration_s: int(metadata, "duration").filter(|&seconds| seconds > 0),
             hash: hash(metadata),
-            version: int(metadata, "version").unwrap_or(0),
-            motion_video_index: positive("mvi"),
         }
     }
 }
@@ -417,8 +411,6 @@ mod tests {
             uploader_name: Some("Ann".into()),
             duration_s: Some(12),
             hash: Some("aGFzaA==".into()),
-            version: 3,
-            motion_video_index: Some(3),
             ..EffectiveMetadata::default()
         };
         assert_eq!(

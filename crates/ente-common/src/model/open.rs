@@ -473,8 +473,6 @@ mod tests {
         let entry = page.diff.iter().find(|entry| entry.id == 101).unwrap();
         let envelope = || {
             Some(wire::Envelope {
-                version: 1,
-                count: 1,
                 data: "AAAA".into(),
                 header: "AAAA".into(),
             })

@@ -71,8 +71,6 @@ pub(in crate::fuzz) fn run(data: &[u8]) {
 
 fn entry(upload: &[u8], public: &[u8], private: &[u8]) -> FileEntry {
     let sealed = |plain: &[u8], header: u8| Envelope {
-        version: 1,
-        count: 1,
         data: STANDARD.encode(seal::blob(&FILE_KEY, [header; 24], plain)),
         header: STANDARD.encode([header; 24]),
     };
@@ -87,7 +85,6 @@ fn entry(upload: &[u8], public: &[u8], private: &[u8]) -> FileEntry {
         file: wire::ObjectRef {
             decryption_header: STANDARD.encode([9; 24]),
         },
-        thumbnail: wire::ObjectRef::default(),
         metadata: wire::Metadata {
             encrypted_data: metadata.data,
             decryption_header: metadata.header,
