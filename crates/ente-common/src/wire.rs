@@ -303,7 +303,10 @@ mod tests {
             r#"{"id":1,"owner":{"id":2,"email":1},"sharees":[{"id":"x"}],"publicURLs":null,"type":null}"#,
         )
         .unwrap();
-        assert_eq!(collection.owner.id, 2, "what nobody looks at may be anything");
+        assert_eq!(
+            collection.owner.id, 2,
+            "what nobody looks at may be anything"
+        );
 
         for broken in [
             r#"{"collectionID":2,"ownerID":3}"#,

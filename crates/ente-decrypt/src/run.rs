@@ -16,7 +16,8 @@ use ente_common::manifest::facts::PullFact;
 use ente_common::manifest::follow::Follow;
 use ente_common::manifest::state::{DecryptState, MetaState, PullState, VerifyState, covers};
 use ente_common::manifest::{
-    ContentKey, Export, Journal, JournalError, Patience, PlacementKey, Rest, State, private_dir,
+    Claim, Claimed, ContentKey, Export, Journal, JournalError, PlacementKey, Rest, State,
+    private_dir,
 };
 use ente_common::naming::MAX_NAME_BYTES;
 use ente_common::record::{Begin, Expect, Input, Problem, Record, Scope, path_to_value};
@@ -53,7 +54,6 @@ pub(crate) struct Run<'a> {
     pub(crate) args: &'a Args,
     pub(crate) io: &'a mut Io,
     pub(crate) scope: Scope,
-    run: String,
     pub(crate) tree: Tree,
     pub(crate) library: Library,
     pub(crate) follow: Follow,
@@ -82,8 +82,7 @@ pub(crate) struct Run<'a> {
     held: Vec<Record>,
     /// The end of a round of `--watch` that waits for the work before it.
     round: Option<Record>,
-    /// With other runs that hold the lock: from the second round on.
-    patience: Patience,
+    claim: Claim,
     /// What is pending in the manifest was queued too.
     is_last: bool,
     pub(crate) pool: Pool,
@@ -107,11 +106,12 @@ impl<'a> Run<'a> {
             .as_ref()
             .map_or(Expect::default(), |begin| begin.expect);
         let settings = Settings::new(&State::default(), None, None, None, || MAX_NAME_BYTES);
+        let run = begin
+            .as_ref()
+            .map_or_else(run_id, |begin| begin.run.clone());
         Self {
+            claim: Claim::new(NAME, &run, args.break_lock, io),
             scope: begin.as_ref().map_or(Scope::All, |begin| begin.scope),
-            run: begin
-                .as_ref()
-                .map_or_else(run_id, |begin| begin.run.clone()),
             progress: io.ui.progress("decrypting", expect.files, expect.bytes),
             library: Library::new(keys, export.clone()),
             follow: Follow::new::<PullFact>(&export.state_dir()),
@@ -132,7 +132,6 @@ impl<'a> Run<'a> {
             surveyed: false,
             held: Vec::new(),
             round: None,
-            patience: Patience::default(),
             is_last: false,
             pool: Pool::new(args.jobs()),
             waiting: HashMap::new(),
@@ -173,7 +172,7 @@ impl<'a> Run<'a> {
     fn own_begin(&self) -> Begin {
         Begin {
             tool: NAME.into(),
-            run: self.run.clone(),
+            run: self.claim.run().to_owned(),
             scope: Scope::All,
             partial: false,
             writers: Vec::new(),
@@ -318,7 +317,7 @@ impl<'a> Run<'a> {
         }
         // Whoever waits for the next round need not keep out who checks what is there.
         self.tree.end_writing();
-        self.patience = Patience::of(self.io);
+        self.claim.be_patient(self.io);
         print(self.io, record)?;
         self.surveyed = false;
         self.is_last = false;
@@ -460,14 +459,13 @@ impl<'a> Run<'a> {
             return Ok(false);
         }
         let export = &self.tree.export;
-        let now = (self.io.clock)();
-        let ((has_left, lock), has_waited) = self.patience.until_free(|| {
-            // Only looks, while it waits.
-            export.check_idle(&[NAME], &self.run, self.args.break_lock)?;
-            let has_left = recover::is_needed(export)?;
-            let lock = export.lock(NAME, &self.run, now, self.args.break_lock)?;
-            Ok((has_left, lock))
-        })?;
+        let Claimed {
+            lock,
+            seen: has_left,
+            has_waited,
+        } = self
+            .claim
+            .take(export, &[], || recover::is_needed(export))?;
         private_dir(&export.state_path("partial"))
             .map_err(|error| Failure::disk("cannot make `.ente/partial`", &error))?;
         let is_stale = has_waited || journal_bytes(export) != self.read_bytes;

@@ -21,7 +21,7 @@ use ente_common::cli::{Common, Io, Source, Tool, When, run_id};
 use ente_common::exit::{Exit, Failure};
 use ente_common::keystore::KeystoreArgs;
 use ente_common::layout::Sidecars;
-use ente_common::manifest::Export;
+use ente_common::manifest::{Claim, Export};
 use ente_common::record::{Begin, Expect, Scope, Writer as Records, path_to_value};
 
 use filter::Filter;
@@ -133,9 +133,9 @@ impl Tool for Args {
             is_later,
             whole: scope == Scope::All || (input.is_none() && writes),
         };
+        let claim = Claim::new(Self::NAME, &run, self.break_lock, io);
         let writer = export.clone().filter(|_| writes);
-        let writer =
-            writer.map(|export| Writer::new(export, run.clone(), io.clock, self.break_lock));
+        let writer = writer.map(|export| Writer::new(export, claim, io));
         match input {
             Some(input) => {
                 let scope = serde_json::to_value(scope).unwrap_or_default();

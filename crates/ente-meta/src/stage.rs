@@ -8,7 +8,7 @@ use ente_common::cli::{Io, cut_short, output_failure};
 use ente_common::exit::{Exit, Failure};
 use ente_common::layout::Sidecars;
 use ente_common::manifest::facts::{MetaFact, Sidecar};
-use ente_common::manifest::{PartKey, Patience, State};
+use ente_common::manifest::{PartKey, State};
 use ente_common::record::{Input, Problem, Record};
 use ente_common::ui::Progress;
 use rayon::prelude::*;
@@ -266,7 +266,7 @@ impl<'a> Stage<'a> {
                 self.stuck.clear();
                 self.told.clear();
                 if let Some(writer) = &mut self.writer {
-                    writer.release(Patience::of(self.io));
+                    writer.release(self.io);
                 }
             }
             _ => {}

@@ -8,12 +8,13 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use ente_common::cli::Io;
 use ente_common::disk;
 use ente_common::exit::{Exit, Failure};
 use ente_common::layout::{self, Sidecars};
 use ente_common::manifest::facts::{MetaFact, Sidecar};
 use ente_common::manifest::state::{DecryptState, MetaState};
-use ente_common::manifest::{Export, Journal, Lock, Patience, State, private_dir};
+use ente_common::manifest::{Claim, Claimed, Export, Journal, Lock, State, private_dir};
 use rayon::prelude::*;
 
 use crate::decide::{Found, Outcome, Step, Task, Whole, decide, look, parent};
@@ -29,11 +30,8 @@ const TRIES: usize = 20;
 #[derive(Debug)]
 pub(crate) struct Writer {
     export: Export,
-    run: String,
     clock: fn() -> i64,
-    break_lock: bool,
-    /// With other runs that write: from the second round on.
-    patience: Patience,
+    claim: Claim,
     hold: Option<Hold>,
 }
 
@@ -47,13 +45,11 @@ struct Hold {
 
 impl Writer {
     /// A writer that has not written yet.
-    pub(crate) fn new(export: Export, run: String, clock: fn() -> i64, break_lock: bool) -> Self {
+    pub(crate) fn new(export: Export, claim: Claim, io: &Io) -> Self {
         Self {
             export,
-            run,
-            clock,
-            break_lock,
-            patience: Patience::default(),
+            clock: io.clock,
+            claim,
             hold: None,
         }
     }
@@ -73,11 +69,9 @@ impl Writer {
             return Ok(false);
         }
         let export = &self.export;
-        let (lock, has_waited) = self.patience.until_free(|| {
-            // Only looks, while it waits.
-            export.check_idle(&["ente-decrypt", "ente-meta"], &self.run, self.break_lock)?;
-            export.lock("ente-meta", &self.run, (self.clock)(), self.break_lock)
-        })?;
+        let Claimed {
+            lock, has_waited, ..
+        } = self.claim.take(export, &["ente-decrypt"], || Ok(()))?;
         let state_dir = export.state_dir();
         state.meta = MetaState::load_within(&state_dir, state.focus.as_ref())?;
         if has_waited {
@@ -99,13 +93,13 @@ impl Writer {
     pub(crate) fn is_another_at_work(&self) -> bool {
         let holder = Lock::holder(&self.export.state_dir(), "ente-meta");
         let holder = holder.ok().flatten();
-        self.hold.is_none() && holder.is_some_and(|holder| holder.run == self.run)
+        self.hold.is_none() && holder.is_some_and(|holder| holder.run == self.claim.run())
     }
 
     /// Frees the lock until there is something to write again; who holds it then is waited for.
-    pub(crate) fn release(&mut self, patience: Patience) {
+    pub(crate) fn release(&mut self, io: &Io) {
         self.hold = None;
-        self.patience = patience;
+        self.claim.be_patient(io);
     }
 
     fn hold(&mut self, state: &mut State) -> Result<&mut Hold, Failure> {

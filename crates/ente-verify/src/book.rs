@@ -7,9 +7,8 @@ use ente_common::cli::Io;
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::facts::{Checked, Finding, VerifyFact};
 use ente_common::manifest::state::VerifyState;
-use ente_common::manifest::{ContentKey, Export, Journal, Lock, PartKey, Patience};
+use ente_common::manifest::{Claim, ContentKey, Export, Journal, Lock, PartKey};
 
-use crate::NAME;
 use crate::check::Class;
 use crate::plan::{Subject, What};
 use crate::report::Found;
@@ -47,33 +46,23 @@ impl Key {
 
 /// The findings that stand; locked and opened for writing at the first fact.
 pub(crate) struct Book {
-    run: String,
-    break_lock: bool,
+    claim: Claim,
     standing: VerifyState,
     /// What this run has an answer for, or cannot have one: such findings stand.
     settled: HashSet<Key>,
     open: Option<(Lock, Journal)>,
-    /// With other runs that hold the lock: from the second round on.
-    patience: Patience,
     /// Nothing is written: the run only lists, or the medium cannot be written and the export on it can still be checked.
     is_shut: bool,
 }
 
 impl Book {
     /// `writes`: findings become facts.
-    pub(crate) fn load(
-        export: &Export,
-        run: &str,
-        break_lock: bool,
-        writes: bool,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn load(export: &Export, claim: Claim, writes: bool) -> Result<Self, Failure> {
         Ok(Self {
-            run: run.to_owned(),
-            break_lock,
+            claim,
             standing: VerifyState::load(&export.state_dir())?,
             settled: HashSet::new(),
             open: None,
-            patience: Patience::default(),
             is_shut: !writes,
         })
     }
@@ -84,15 +73,13 @@ impl Book {
         if self.open.is_some() || self.is_shut {
             return Ok(false);
         }
-        let opened = self.patience.until_free(|| {
-            // Only looks, while it waits.
-            export.check_idle(&[NAME], &self.run, self.break_lock)?;
-            let lock = export.lock(NAME, &self.run, (io.clock)(), self.break_lock)?;
-            Ok((lock, Journal::open(&export.state_dir(), "verify")?))
+        let opened = self.claim.take(export, &[], || Ok(())).and_then(|claimed| {
+            let journal = Journal::open(&export.state_dir(), "verify")?;
+            Ok((claimed.lock, journal, claimed.has_waited))
         });
         match opened {
-            Ok((opened, has_waited)) => {
-                self.open = Some(opened);
+            Ok((lock, journal, has_waited)) => {
+                self.open = Some((lock, journal));
                 // What another run wrote before we had the lock.
                 self.standing = VerifyState::load(&export.state_dir())?;
                 return Ok(has_waited);
@@ -110,7 +97,7 @@ impl Book {
 
     /// It waits for other runs.
     pub(crate) fn waits(&self) -> bool {
-        self.patience.waits()
+        self.claim.waits()
     }
 
     fn append(&mut self, fact: Finding) {
@@ -166,7 +153,7 @@ impl Book {
         self.sync()?;
         self.settled.clear();
         self.open = None;
-        self.patience = Patience::of(io);
+        self.claim.be_patient(io);
         Ok(())
     }
 

@@ -33,6 +33,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use ente_common::cli::{Common, Io, Source, Tool};
 use ente_common::exit::{Exit, Failure};
+use ente_common::manifest::Claim;
 
 use look::How;
 use span::{Area, Span};
@@ -181,6 +182,11 @@ impl Args {
         ];
         let given = options.into_iter().find(|(is_given, _)| *is_given);
         given.map(|(_, option)| option)
+    }
+
+    /// The claim of `run` to the lock.
+    fn claim(&self, run: &str, io: &Io) -> Claim {
+        Claim::new(NAME, run, self.break_lock, io)
     }
 
     /// What a run over a whole export looks at.

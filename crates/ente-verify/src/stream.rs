@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     let mut stage = Stage {
         report: Report::new(
             &export,
-            Book::load(&export, &begin.run, args.break_lock, writes)?,
+            Book::load(&export, args.claim(&begin.run, io), writes)?,
         ),
         live: Live::load(&export, Area::Tree)?,
         looker: Looker::new(&export, args.how(), io.interrupt.clone(), None),

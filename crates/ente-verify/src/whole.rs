@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     let run = upstream.map_or_else(run_id, |begin| begin.run);
     let (span, how) = (args.span(), args.how());
     export.check_idle(span.area.movers(), &run, args.break_lock)?;
-    let book = Book::load(&export, &run, args.break_lock, listing.is_none())?;
+    let book = Book::load(&export, args.claim(&run, io), listing.is_none())?;
     let mut report = Report::new(&export, book);
     report.book.open(&export, io)?;
     let mut live = Live::load(&export, span.area)?;

@@ -5,6 +5,7 @@
 mod account;
 pub mod adoption;
 pub mod ciphertext;
+mod claim;
 mod compact;
 pub mod facts;
 pub mod focus;
@@ -12,7 +13,6 @@ pub mod follow;
 mod hash;
 pub mod journal;
 pub mod lock;
-mod patience;
 pub mod rest;
 pub mod setting;
 pub mod state;
@@ -27,11 +27,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use account::{Account, PRODUCTION};
+pub use claim::{Claim, Claimed};
 pub use focus::{Focus, News};
 pub use hash::Digest;
 pub use journal::{FORMAT, Journal, JournalError};
 pub use lock::{Lock, LockError};
-pub use patience::Patience;
 pub use rest::Rest;
 pub use state::{ContentKey, PartKey, PlacementKey, State};
 pub use waiting::Waiting;
