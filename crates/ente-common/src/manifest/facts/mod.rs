@@ -1,5 +1,7 @@
 //! The facts of each file, as `docs/formats/manifest.md` defines them.
 
+mod paths;
+
 use std::path::{Path, PathBuf};
 
 use blake3::Hash;
@@ -12,6 +14,7 @@ use crate::manifest::hash::{self, Digest};
 use crate::manifest::journal::{Facts, encode_fact, parse_fact};
 use crate::manifest::rest::Rest;
 use crate::wire;
+use paths::{inside, path, some_path};
 
 /// Declares the facts of one file and how each kind is spelled.
 macro_rules! facts {
@@ -93,94 +96,6 @@ fn exact<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     let mut list = Vec::deserialize(deserializer)?;
     list.shrink_to_fit();
     Ok(list)
-}
-
-/// Paths that may hold any bytes, in the form of records.
-mod path {
-    use std::path::PathBuf;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use serde_json::Value;
-
-    use crate::record::{path_from_value, path_to_value};
-
-    pub(super) fn serialize<S: Serializer>(
-        path: &Option<PathBuf>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        path.as_deref().map(path_to_value).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<PathBuf>, D::Error> {
-        Ok(path_from_value(&Value::deserialize(deserializer)?))
-    }
-}
-
-/// Names and paths of files that the tools move, write and remove by. An export may have lain where others can write, so
-/// a fact that would lead out of it is damage.
-mod inside {
-    use serde::{Deserialize, Deserializer};
-
-    /// One component of a path on any platform.
-    fn is_name(name: &str) -> bool {
-        !matches!(name, "" | "." | "..") && !name.contains(['/', '\\', ':', '\0'])
-    }
-
-    pub(super) fn is_path(path: &str) -> bool {
-        path.split('/').all(is_name)
-    }
-
-    fn check<E: serde::de::Error>(text: String, is_inside: fn(&str) -> bool) -> Result<String, E> {
-        // Empty is what is not known yet.
-        match text.is_empty() || is_inside(&text) {
-            true => Ok(text),
-            false => Err(E::custom("a name that leads elsewhere")),
-        }
-    }
-
-    pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-        check(String::deserialize(deserializer)?, is_name)
-    }
-
-    pub(super) fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-        check(String::deserialize(deserializer)?, is_path)
-    }
-
-    pub(super) fn some_path<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<String>, D::Error> {
-        let path = Option::deserialize(deserializer)?;
-        path.map(|path| check(path, is_path)).transpose()
-    }
-}
-
-/// As [`path`], where there always is one: absolute, or inside the export.
-mod some_path {
-    use std::path::{Component, Path, PathBuf};
-
-    use serde::de::Error as _;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use serde_json::Value;
-
-    use crate::record::{path_from_value, path_to_value};
-
-    pub(super) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-        path_to_value(path).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<PathBuf, D::Error> {
-        let path = path_from_value(&Value::deserialize(deserializer)?).unwrap_or_default();
-        let is_plain = |it| matches!(it, Component::Normal(_));
-        // What lies in the export is renamed: nothing beside it may be.
-        match path.is_absolute() || path.components().all(is_plain) {
-            true => Ok(path),
-            false => Err(D::Error::custom("a path that leads elsewhere")),
-        }
-    }
 }
 
 /// A setting of the export, stored at its first use by the tool that owns it.
