@@ -1,6 +1,6 @@
 //! Makes plain files of one content for all placements that lack it: what a worker does, apart from the tree and its facts.
 //!
-//! Everything is written to `tmp-*` files in `partial/`; nothing here gives a file its final name.
+//! Everything is written to `tmp-*` files in `partial/`, each of which goes when it is dropped; nothing here gives a file its final name.
 
 use std::fs::{self, File};
 use std::io;
@@ -22,6 +22,7 @@ use ente_common::naming;
 use ente_common::ui::Progress;
 
 use crate::adopt::owners_digests;
+use crate::draft::Draft;
 use crate::links::{self, link};
 use crate::live::{Half, LiveError, unpack};
 use crate::open::{Open, Reason, Sealed};
@@ -97,15 +98,18 @@ pub(crate) struct Done {
     pub result: Result<Made, Refusal>,
 }
 
-/// Plain files, whole but not synced: for each target its parts and where they lie.
+/// The files of one placement, in order of the parts.
+pub(crate) type Files = Vec<(Part, Draft)>;
+
+/// Plain files, whole but not synced.
 #[derive(Debug, Default)]
 pub(crate) struct Made {
-    /// In the order of the targets.
-    pub copies: Vec<Vec<(Part, PathBuf)>>,
+    /// Those of each target, in their order.
+    pub copies: Vec<Files>,
     /// Something about it that is worth a problem: class and cause.
     pub remark: Option<(&'static str, String)>,
     /// An archive that is kept beside what was taken out of it.
-    pub archive: Option<PathBuf>,
+    pub archive: Option<Draft>,
 }
 
 /// Why there are no files.
@@ -122,7 +126,7 @@ pub(crate) enum Refusal {
         /// BLAKE3 of the object, if there is one.
         blake3: Option<Hash>,
         /// Plaintext that is kept, and its extension.
-        aside: Option<(PathBuf, String)>,
+        aside: Option<(Draft, String)>,
     },
     /// The files that it was to be linked to are no longer what was written there.
     SourceChanged(PlacementKey),
@@ -170,10 +174,10 @@ impl Workshop {
         self.interrupt.is_set() || self.failed.load(Ordering::Relaxed)
     }
 
-    /// A name that no other file of this run has.
-    fn fresh(&self) -> PathBuf {
+    /// A file that is to be made, under a name that no other of this run has.
+    fn fresh(&self) -> Draft {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
-        self.partial.join(format!("tmp-{count}"))
+        Draft::new(self.partial.join(format!("tmp-{count}")))
     }
 
     /// Does a job; leaves no file behind where it fails.
@@ -203,10 +207,10 @@ impl Workshop {
     ) -> Result<Made, Refusal> {
         let mut made = Made::default();
         for target in &job.targets {
-            made.copies.push(
-                self.copy(parts, target, job.link)?
-                    .ok_or(Refusal::SourceChanged(source))?,
-            );
+            let parts = parts.iter().map(|(path, part)| (path.as_path(), part));
+            let files = self.copy(parts, target, job.link)?;
+            made.copies
+                .push(files.ok_or(Refusal::SourceChanged(source))?);
         }
         if self.is_stopped() {
             return Err(Refusal::Interrupted);
@@ -223,57 +227,57 @@ impl Workshop {
     ) -> Result<Made, Refusal> {
         let open = sealed.open().map_err(Refusal::Undecryptable)?;
         let digests = owners_digests(&open);
-        let mut first: Vec<(Part, PathBuf)> = Vec::new();
+        let mut first = Files::new();
         for (index, (from, part)) in parts.iter().enumerate() {
             let to = self.fresh();
-            let made = links::adopt(from, &to, job.link, part.blake3)
-                .and_then(|()| links::expect_origin(&to, digests.get(index)));
-            if let Err(error) = made {
-                let _ = fs::remove_file(&to);
-                for (_, made) in first {
-                    let _ = fs::remove_file(made);
-                }
-                return Err(match error.kind() {
+            links::adopt(from, &to, job.link, part.blake3)
+                .and_then(|()| links::expect_origin(&to, digests.get(index)))
+                .map_err(|error| match error.kind() {
                     io::ErrorKind::StorageFull => Refusal::Disk(error),
                     _ => not_as_adopted(from, &error),
-                });
-            }
+                })?;
             let mut part = part.clone();
             part.mtime = self.dated(&to, job.targets[0].mtime)?;
             self.progress.bytes(part.size);
             first.push((part, to));
         }
-        let sources: Vec<_> = first
-            .iter()
-            .map(|(part, path)| (path.clone(), part.clone()))
-            .collect();
-        let mut made = Made {
-            copies: vec![first],
+        let made = Made {
+            copies: self.share(job, first)?,
             ..Made::default()
         };
-        for target in &job.targets[1..] {
-            made.copies.extend(self.copy(&sources, target, job.link)?);
-        }
         if self.is_stopped() {
             return Err(Refusal::Interrupted);
         }
         Ok(made)
     }
 
+    /// The files of the first target, and of all others from these.
+    fn share(&self, job: &Job, first: Files) -> Result<Vec<Files>, Refusal> {
+        let mut copies = vec![first];
+        for target in &job.targets[1..] {
+            let first = copies[0].iter().map(|(part, draft)| (&**draft, part));
+            let Some(files) = self.copy(first, target, job.link)? else {
+                // The others get theirs in the next run.
+                break;
+            };
+            copies.push(files);
+        }
+        Ok(copies)
+    }
+
     /// Makes the files of one more placement; `None` where a file to copy is no longer what was written.
-    fn copy(
+    fn copy<'a>(
         &self,
-        parts: &[(PathBuf, Part)],
+        parts: impl Iterator<Item = (&'a Path, &'a Part)>,
         target: &Target,
         mode: LinkMode,
-    ) -> Result<Option<Vec<(Part, PathBuf)>>, Refusal> {
-        let mut copies = Vec::new();
+    ) -> Result<Option<Files>, Refusal> {
+        let mut files = Files::new();
         for (from, part) in parts {
             let to = self.fresh();
             let how = match link(from, &to, mode, part.blake3) {
                 Ok(how) => how,
                 Err(error) => {
-                    let _ = fs::remove_file(&to);
                     let changed = matches!(
                         error.kind(),
                         io::ErrorKind::InvalidData | io::ErrorKind::NotFound
@@ -292,9 +296,9 @@ impl Workshop {
             let mut part = part.clone();
             part.how = how;
             part.mtime = self.dated(&to, target.mtime)?;
-            copies.push((part, to));
+            files.push((part, to));
         }
-        Ok(Some(copies))
+        Ok(Some(files))
     }
 
     /// Dates a new file; tells what time it bears then.
@@ -316,36 +320,23 @@ impl Workshop {
         let open = sealed.open().map_err(Refusal::Undecryptable)?;
         let header = array_from_base64(&open.entry.file.decryption_header)
             .map_err(|error| Refusal::Undecryptable(error.to_string().into()))?;
-        let plain_path = self.fresh();
+        let draft = self.fresh();
         let decryptor = Decryptor::new(&open.file.key, &header, size);
-        let result = self.write(object, decryptor, &plain_path);
-        let plain = match result {
-            Ok(plain) => plain,
-            Err(error) => {
-                let _ = fs::remove_file(&plain_path);
-                return Err(self.refuse(object, error));
-            }
-        };
-        let file = Decrypted {
+        let plain = self
+            .write(object, decryptor, &draft)
+            .map_err(|error| self.refuse(object, error))?;
+        let (made, first) = self.accept(Decrypted {
             job,
             open: &open,
             object,
             size,
             plain,
-            plain_path,
-        };
-        let (mut made, first) = self.accept(file)?;
-        let mut copies = vec![first];
-        for target in &job.targets[1..] {
-            let from: Vec<_> = copies[0]
-                .iter()
-                .map(|(part, path)| (path.clone(), part.clone()))
-                .collect();
-            let more = self.copy(&from, target, job.link)?;
-            copies.extend(more);
-        }
-        made.copies = copies;
-        Ok(made)
+            draft,
+        })?;
+        Ok(Made {
+            copies: self.share(job, first)?,
+            ..made
+        })
     }
 
     fn write(&self, object: &Path, decryptor: Decryptor, to: &Path) -> Result<Plain, WriteError> {
@@ -372,7 +363,7 @@ impl Workshop {
     }
 
     /// Checks what was decrypted against what its owner said; tells the parts of the first target.
-    fn accept(&self, file: Decrypted<'_>) -> Result<(Made, Vec<(Part, PathBuf)>), Refusal> {
+    fn accept(&self, file: Decrypted<'_>) -> Result<(Made, Files), Refusal> {
         let metadata = &file.open.file.metadata;
         let hash: Option<ContentHash> = metadata.hash.as_ref().and_then(|hash| hash.parse().ok());
         if metadata.file_type == FileType::LivePhoto {
@@ -387,25 +378,25 @@ impl Workshop {
         file: Decrypted<'_>,
         hash: Option<ContentHash>,
         mut made: Made,
-    ) -> Result<(Made, Vec<(Part, PathBuf)>), Refusal> {
+    ) -> Result<(Made, Files), Refusal> {
         let matches = match hash {
             Some(ContentHash::Whole(digest)) => Some(digest == file.plain.digest),
             Some(ContentHash::Live { .. }) | None => None,
         };
-        file.check(matches, naming::part_extension(file.title()))?;
+        let extension = naming::part_extension(file.title());
+        let file = file.check(matches, extension)?;
         if !file.plain.is_final {
             made.remark = Some(no_final_tag());
         }
-        let extension = naming::part_extension(file.title());
         let part = Part {
             name: format!("{}{extension}", file.job.id),
             size: file.plain.size,
             blake3: Some(file.plain.blake3),
-            mtime: self.dated(&file.plain_path, file.job.targets[0].mtime)?,
+            mtime: self.dated(&file.draft, file.job.targets[0].mtime)?,
             hash: (matches == Some(true)).then_some(file.plain.digest),
             how: How::Written,
         };
-        Ok((made, vec![(part, file.plain_path)]))
+        Ok((made, vec![(part, file.draft)]))
     }
 
     /// A ZIP with a still and a video, or what passes for one.
@@ -413,14 +404,10 @@ impl Workshop {
         &self,
         file: Decrypted<'_>,
         hash: Option<ContentHash>,
-    ) -> Result<(Made, Vec<(Part, PathBuf)>), Refusal> {
-        let paths = [self.fresh(), self.fresh()];
-        let clear = || {
-            for path in &paths {
-                let _ = fs::remove_file(path);
-            }
-        };
-        let halves = match unpack(&file.plain_path, file.title(), |part| paths[part].clone()) {
+    ) -> Result<(Made, Files), Refusal> {
+        let drafts = [self.fresh(), self.fresh()];
+        let unpacked = unpack(&file.draft, file.title(), |part| drafts[part].to_owned());
+        let halves = match unpacked {
             Ok(halves) => halves,
             Err(LiveError::NotAZip) => {
                 let made = Made {
@@ -433,10 +420,7 @@ impl Workshop {
                 };
                 return self.accept_whole(file, hash, made);
             }
-            Err(error) => {
-                clear();
-                return Err(file.refuse_archive(error));
-            }
+            Err(error) => return Err(file.refuse_archive(error)),
         };
         let digests_match = |half: &Option<Half>, digest: [u8; 64]| {
             half.as_ref().is_none_or(|half| half.digest == digest)
@@ -449,10 +433,7 @@ impl Workshop {
             }
             None => None,
         };
-        if let Err(refusal) = file.check(matches, ARCHIVE) {
-            clear();
-            return Err(refusal);
-        }
+        let file = file.check(matches, ARCHIVE)?;
         let mut made = Made::default();
         if !file.plain.is_final {
             made.remark = Some(no_final_tag());
@@ -463,17 +444,18 @@ impl Workshop {
                 "the {missing} of the live photo is missing; the archive is kept in `.ente/aside`"
             );
             made.remark = Some(("missing-half", cause));
-            made.archive = Some(file.plain_path.clone());
+            made.archive = Some(file.draft);
         } else {
-            let _ = fs::remove_file(&file.plain_path);
+            drop(file.draft);
         }
-        let mut parts = Vec::new();
-        for half in halves.into_iter().flatten() {
+        let mut files = Files::new();
+        for (half, draft) in halves.into_iter().zip(drafts) {
+            let Some(half) = half else { continue };
             let part = Part {
                 name: format!("{}{}", file.job.id, half.extension),
                 size: half.size,
                 blake3: Some(half.blake3),
-                mtime: self.dated(&half.path, file.job.targets[0].mtime)?,
+                mtime: self.dated(&draft, file.job.targets[0].mtime)?,
                 hash: match hash {
                     Some(ContentHash::Live { .. }) => Some(half.digest),
                     // That of the archive says nothing of a half.
@@ -481,9 +463,9 @@ impl Workshop {
                 },
                 how: How::Written,
             };
-            parts.push((part, half.path));
+            files.push((part, draft));
         }
-        Ok((made, parts))
+        Ok((made, files))
     }
 }
 
@@ -494,22 +476,21 @@ struct Decrypted<'a> {
     object: &'a Path,
     size: Option<u64>,
     plain: Plain,
-    plain_path: PathBuf,
+    draft: Draft,
 }
 
-impl Decrypted<'_> {
-    fn title(&self) -> &str {
-        let metadata: &EffectiveMetadata = &self.open.file.metadata;
+impl<'a> Decrypted<'a> {
+    fn title(&self) -> &'a str {
+        let metadata: &'a EffectiveMetadata = &self.open.file.metadata;
         metadata.title.as_deref().unwrap_or_default()
     }
 
     /// Refuses plaintext whose hash is not the owner's, or whose end may be missing. `matches` is `None` where the owner left no hash;
     /// `extension` is for what is put aside.
-    fn check(&self, matches: Option<bool>, extension: &str) -> Result<(), Refusal> {
+    fn check(self, matches: Option<bool>, extension: &str) -> Result<Self, Refusal> {
         let length = fs::metadata(self.object).map_or(0, |metadata| metadata.len());
         let is_whole = self.plain.is_final || (self.size == Some(length) && matches == Some(true));
         if !is_whole {
-            let _ = fs::remove_file(&self.plain_path);
             return Err(damaged(
                 self.object,
                 "its last chunk is not marked as the last: the end is missing".into(),
@@ -523,25 +504,22 @@ impl Decrypted<'_> {
                 extension,
             ));
         }
-        Ok(())
+        Ok(self)
     }
 
-    fn put_aside(&self, class: &'static str, cause: String, extension: &str) -> Refusal {
+    fn put_aside(self, class: &'static str, cause: String, extension: &str) -> Refusal {
         Refusal::Verdict {
             class,
             cause,
             blake3: File::open(self.object).and_then(blake3_of).ok(),
-            aside: Some((self.plain_path.clone(), extension.to_owned())),
+            aside: Some((self.draft, extension.to_owned())),
         }
     }
 
-    fn refuse_archive(&self, error: LiveError) -> Refusal {
+    fn refuse_archive(self, error: LiveError) -> Refusal {
         match error {
             LiveError::Write(error) => Refusal::Disk(error),
-            LiveError::Damaged(_) => {
-                let _ = fs::remove_file(&self.plain_path);
-                damaged(self.object, chain(&error))
-            }
+            LiveError::Damaged(_) => damaged(self.object, chain(&error)),
             error => self.put_aside("bad-archive", chain(&error), ARCHIVE),
         }
     }
@@ -585,4 +563,61 @@ pub(crate) fn blake3_of(file: File) -> io::Result<Hash> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(file)?;
     Ok(hasher.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use ente_common::ui::Ui;
+
+    use super::*;
+    use crate::testing::version;
+
+    /// Copies two files for each of `targets`; `rotten` says whether the second is no longer what was written there. Tells how that ended and
+    /// what lies in `partial/` then.
+    fn copied(targets: i64, rotten: bool, prepare: fn(&Workshop)) -> (Done, usize) {
+        let home = tempfile::tempdir().unwrap();
+        let partial = home.path().join("partial");
+        fs::create_dir(&partial).unwrap();
+        let part = |name: &str, written: &str| {
+            let path = home.path().join(name);
+            fs::write(&path, written).unwrap();
+            let part = Part {
+                blake3: Some(blake3::hash(b"as written")),
+                ..Part::default()
+            };
+            (path, part)
+        };
+        let second = if rotten { "rotten" } else { "as written" };
+        let target = |collection| Target {
+            key: (collection, 7),
+            mtime: Some(1_000_000),
+        };
+        let progress = Ui::capture("test").progress("", 0, 0);
+        let workshop = Workshop::new(partial.clone(), Interrupt::default(), progress);
+        prepare(&workshop);
+        let done = workshop.run(Job {
+            id: 7,
+            version: version(1),
+            targets: (1..=targets).map(target).collect(),
+            work: Work::Link {
+                source: (9, 7),
+                parts: vec![part("a", "as written"), part("b", second)],
+            },
+            link: LinkMode::Copy,
+        });
+        let left = fs::read_dir(partial).unwrap().count();
+        (done, left)
+    }
+
+    #[test]
+    fn what_fails_leaves_no_plaintext_behind() {
+        let (done, left) = copied(3, false, |_| {});
+        assert_eq!((done.result.unwrap().copies.len(), left), (3, 6));
+        let (done, left) = copied(1, true, |_| {});
+        assert!(matches!(done.result, Err(Refusal::SourceChanged((9, 7)))));
+        assert_eq!(left, 0, "the part that was copied before");
+        let (done, left) = copied(3, false, Workshop::stop);
+        assert!(matches!(done.result, Err(Refusal::Interrupted)));
+        assert_eq!(left, 0, "the copies for all targets");
+    }
 }

@@ -9,6 +9,7 @@ mod adopt;
 mod batch;
 mod content;
 mod desired;
+mod draft;
 mod finish;
 mod input;
 mod links;

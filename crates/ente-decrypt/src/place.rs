@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 
 use ente_common::disk;
 use ente_common::exit::Failure;
+use ente_common::id::Version;
 use ente_common::layout;
 use ente_common::manifest::facts::{Aside, DecryptFact, Dropped, How, Part, Placement, Verdict};
 use ente_common::manifest::{ContentKey, PlacementKey, private_dir};
 use ente_common::record::Problem;
 
 use crate::batch::{Batch, parked_name};
-use crate::content::{ARCHIVE, Done, Made, Refusal};
+use crate::content::{ARCHIVE, Done, Files, Made, Refusal, Target};
 use crate::desired::Desired;
+use crate::draft::Draft;
 use crate::moves::Arrival;
 use crate::moves::Why;
 use crate::plan::{Source, source};
@@ -54,12 +56,12 @@ impl Done {
             Ok(made) => {
                 let parts = made.copies.iter().flatten();
                 parts
-                    .map(|(_, path)| path.as_path())
+                    .map(|(_, draft)| &**draft)
                     .chain(made.archive.as_deref())
                     .collect()
             }
             Err(Refusal::Verdict { aside, .. }) => {
-                aside.iter().map(|(path, _)| path.as_path()).collect()
+                aside.iter().map(|(draft, _)| &**draft).collect()
             }
             Err(_) => Vec::new(),
         }
@@ -81,17 +83,18 @@ impl Tree {
         &mut self,
         batch: &mut Batch,
         desired: &Desired,
-        done: &Done,
-        made: &Made,
+        key: ContentKey,
+        targets: &[Target],
+        made: Made,
     ) -> Result<(), Failure> {
-        for (target, copies) in done.targets.iter().zip(&made.copies) {
-            self.place_copy(batch, desired, done, target.key, copies)?;
+        let (id, version) = key;
+        for (target, files) in targets.iter().zip(made.copies) {
+            self.place_copy(batch, desired, version, target.key, files)?;
         }
-        let key = (done.id, done.version);
         if self.state.decrypt.verdicts.contains_key(&key) {
             let gone = Verdict {
-                id: done.id,
-                version: done.version,
+                id,
+                version,
                 gone: true,
                 ..Verdict::default()
             };
@@ -100,10 +103,10 @@ impl Tree {
         if let Some((class, cause)) = &made.remark {
             self.problems.push(Problem {
                 class: (*class).into(),
-                file: Some(done.id),
-                version: Some(done.version),
-                collection: Some(done.targets[0].key.0),
-                path: self.state.decrypt.path(done.targets[0].key, 0),
+                file: Some(id),
+                version: Some(version),
+                collection: Some(targets[0].key.0),
+                path: self.state.decrypt.path(targets[0].key, 0),
                 cause: cause.clone(),
                 hint:
                     "look at it in one of Ente's apps, and upload it again if it is not well there"
@@ -111,7 +114,7 @@ impl Tree {
                 ..problem()
             });
         }
-        match &made.archive {
+        match made.archive {
             Some(archive) => {
                 let cause = made.remark.as_ref().map_or("", |(class, _)| class);
                 self.put_aside(batch, key, archive, ARCHIVE, cause)
@@ -124,13 +127,13 @@ impl Tree {
         &mut self,
         batch: &mut Batch,
         desired: &Desired,
-        done: &Done,
+        version: Version,
         key: PlacementKey,
-        copies: &[(Part, PathBuf)],
+        files: Files,
     ) -> Result<(), Failure> {
         let old = self.placement(key);
         // What has the same content already is only shared in another way.
-        let is_same = old.version == Some(done.version) && self.state.is_whole(key);
+        let is_same = old.version == Some(version) && self.state.is_whole(key);
         if !old.parts.is_empty() {
             let why = if is_same {
                 Why::Relinked
@@ -142,39 +145,41 @@ impl Tree {
                 None => false,
             };
             if !is_free {
-                return discard_all(copies);
+                return Ok(());
             }
         }
+        let is = |how: How| files.iter().any(|(part, _)| part.how == how);
+        let (linked, adopted) = (!is(How::Written), is(How::Adopted));
         let mut parts = Vec::new();
-        for (index, (part, from)) in copies.iter().enumerate() {
-            let parked = self.partial(&parked_name("new", key, index, Some(done.version)));
+        let mut drafts = Vec::new();
+        for (index, (part, draft)) in files.into_iter().enumerate() {
+            let parked = self.partial(&parked_name("new", key, index, Some(version)));
             // A leftover under this name would be of a run that never recorded it.
-            fs::rename(from, &parked).map_err(|error| {
+            drafts.push(draft.rename(parked.clone()).map_err(|error| {
                 Failure::disk(format!("cannot write `{}`", parked.display()), &error)
-            })?;
-            parts.push((part.clone(), parked));
+            })?);
+            parts.push((part, parked));
         }
-        let is = |how: How| copies.iter().any(|(part, _)| part.how == how);
-        let linked = !is(How::Written);
         let arrival = Arrival {
             key,
-            version: Some(done.version),
+            version: Some(version),
             n: old.n + 1,
             parts,
             sidecars: Vec::new(),
             did: match (is_same || old.parts.is_empty(), linked) {
                 (false, _) => Did::Replaced,
-                (true, _) if is(How::Adopted) => Did::Adopted,
+                (true, _) if adopted => Did::Adopted,
                 (true, true) => Did::Linked,
                 (true, false) => Did::Written,
             },
         };
         let name = desired.name(&self.state, key).unwrap_or_default();
         if self.arrive(batch, &arrival, name) {
+            // From here on they are the batch's.
+            drafts.into_iter().for_each(|draft| drop(draft.keep()));
             self.settle_sidecars(batch, &old);
-            return Ok(());
         }
-        discard_all(&arrival.parts)
+        Ok(())
     }
 
     /// Sidecars stay with their parts when new content gives those other names; that of a part that is no more leaves.
@@ -205,10 +210,10 @@ impl Tree {
         key: ContentKey,
         collection: i64,
         verdict: Verdict,
-        aside: Option<&(PathBuf, String)>,
+        aside: Option<(Draft, String)>,
     ) -> Result<(), Failure> {
-        if let Some((path, extension)) = aside {
-            self.put_aside(batch, key, path, extension, &verdict.cause)?;
+        if let Some((draft, extension)) = aside {
+            self.put_aside(batch, key, draft, &extension, &verdict.cause)?;
         }
         self.problems.push(self.judged(&verdict, collection));
         self.stage(batch, DecryptFact::Verdict(verdict));
@@ -219,7 +224,7 @@ impl Tree {
         &mut self,
         batch: &mut Batch,
         key: ContentKey,
-        from: &Path,
+        draft: Draft,
         extension: &str,
         cause: &str,
     ) -> Result<(), Failure> {
@@ -228,8 +233,9 @@ impl Tree {
         let to = dir.join(&path);
         // What lies there is of the same object: a run was stopped before it recorded it.
         private_dir(&dir)
-            .and_then(|()| fs::rename(from, &to))
-            .and_then(|()| disk::sync_dir(&dir))
+            .and_then(|()| draft.rename(to.clone()))
+            .map(Draft::keep)
+            .and_then(|_| disk::sync_dir(&dir))
             .map_err(|error| Failure::disk(format!("cannot write `{}`", to.display()), &error))?;
         let fact = Aside {
             id: key.0,
@@ -333,13 +339,4 @@ impl Tree {
                 .collect()
         })
     }
-}
-
-fn discard_all<T>(parts: &[(T, PathBuf)]) -> Result<(), Failure> {
-    for (_, path) in parts {
-        fs::remove_file(path).map_err(|error| {
-            Failure::disk(format!("cannot remove `{}`", path.display()), &error)
-        })?;
-    }
-    Ok(())
 }

@@ -118,6 +118,11 @@ impl Pool {
         self.since.get_or_insert_with(Instant::now);
     }
 
+    /// Lets go of what workers made: nobody will take it.
+    pub(crate) fn discard(&mut self) {
+        self.done.clear();
+    }
+
     /// Starts nothing more.
     pub(crate) fn give_up(&mut self) {
         self.queue.clear();
@@ -317,19 +322,22 @@ impl Run<'_> {
         let mut failure = None;
         let mut safe = Vec::new();
         let mut finished = Vec::new();
-        for done in &dones {
+        for done in dones {
             let content = (done.id, done.version);
+            let bytes = done.bytes();
             let collection = done.targets[0].key.0;
             let mut is_finished = true;
-            match &done.result {
+            match done.result {
                 Ok(made) => {
-                    self.tree.place(&mut batch, &self.desired, done, made)?;
-                    self.counts.bytes += done.bytes();
+                    let targets = &done.targets;
+                    self.tree
+                        .place(&mut batch, &self.desired, content, targets, made)?;
+                    self.counts.bytes += bytes;
                     self.progress.file();
                     safe.push(content);
                 }
                 Err(Refusal::Undecryptable(reason)) => {
-                    let problem = undecryptable(collection, Some(done.id), reason.clone());
+                    let problem = undecryptable(collection, Some(done.id), reason);
                     self.tree.problems.push(problem);
                     self.progress.failed();
                 }
@@ -347,19 +355,19 @@ impl Run<'_> {
                             .state
                             .object(content)
                             .map_or(0, |object| object.fetch),
-                        class: (*class).to_owned(),
-                        cause: cause.clone(),
-                        blake3: *blake3,
+                        class: class.to_owned(),
+                        cause,
+                        blake3,
                         gone: false,
                     };
                     self.pool.told.insert(content);
                     self.tree
-                        .judge(&mut batch, content, collection, verdict, aside.as_ref())?;
+                        .judge(&mut batch, content, collection, verdict, aside)?;
                     self.progress.failed();
                     safe.push(content);
                 }
                 Err(Refusal::SourceChanged(key)) => {
-                    let placement = self.tree.placement(*key);
+                    let placement = self.tree.placement(key);
                     if let Some(looks) = self.tree.seen(&placement, None)
                         && self
                             .tree
@@ -368,7 +376,7 @@ impl Run<'_> {
                         is_finished = false;
                         self.tree.problems.push(rotten(&placement));
                         let keys = done.targets.iter().map(|target| target.key);
-                        let keys = keys.chain([*key]).collect();
+                        let keys = keys.chain([key]).collect();
                         let group = Group::lacking(done.id, done.version, keys);
                         self.pool.queue.push_back(group);
                     }
@@ -379,13 +387,13 @@ impl Run<'_> {
                     let what = format!("the file system cannot do `--link {mode}`");
                     failure = failure.or(Some(
                         Failure::new(Exit::Failed, what)
-                            .cause(error)
+                            .cause(&error)
                             .hint("run the same command with `--link auto`"),
                     ));
                 }
                 Err(Refusal::Disk(error)) => {
                     let what = format!("cannot write the content of file {}", done.id);
-                    failure = failure.or(Some(Failure::disk(what, error)));
+                    failure = failure.or(Some(Failure::disk(what, &error)));
                 }
             }
             if is_finished {

@@ -207,6 +207,8 @@ impl<'a> Run<'a> {
             let result = self.stream(events, &to_do, &results);
             if result.is_err() {
                 workshop.stop();
+                // While this run has the lock: the next one gives its files the same names.
+                self.pool.discard();
             }
             result
         })

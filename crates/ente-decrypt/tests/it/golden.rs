@@ -237,6 +237,8 @@ fn a_way_of_sharing_that_the_file_system_lacks_is_said_so() {
         Err(failure) => {
             assert_eq!(failure.exit, ente_common::exit::Exit::Failed);
             assert!(failure.hint.unwrap().contains("--link auto"));
+            let left = mirror.held("partial");
+            assert!(left.is_empty(), "plaintext that nobody wants: {left:?}");
             mirror.run(&["--link", "auto"]).done();
             assert_tree(&mirror, "1-initial");
         }
