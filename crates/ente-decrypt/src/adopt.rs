@@ -48,15 +48,15 @@ fn adoptable(state: &State, desired: &Desired, export: &Export) -> Adoptable {
 fn adoptions(
     state: &State,
     desired: &Desired,
-    rest: &Structure,
+    plan: &Structure,
     siblings: &Siblings,
     adoptable: &Adoptable,
 ) -> Vec<Adoption> {
     if adoptable.is_empty() {
         return Vec::new();
     }
-    let mut served: HashSet<PlacementKey> = rest.restores.iter().map(|it| it.to).collect();
-    served.extend(rest.steps.iter().filter_map(|step| match step.fate {
+    let mut served: HashSet<PlacementKey> = plan.restores.iter().map(|it| it.to).collect();
+    served.extend(plan.steps.iter().filter_map(|step| match step.fate {
         Fate::Move(to) => Some(to),
         _ => None,
     }));
@@ -162,16 +162,16 @@ impl Run<'_> {
         let adoptions = adoptions(
             state,
             &self.desired,
-            &self.rest,
+            &self.steps,
             &self.siblings,
             &self.adoptable,
         );
         let library = &mut self.library;
-        (self.rest.adoptions, self.forged) = adoptions
+        (self.steps.adoptions, self.forged) = adoptions
             .into_iter()
             .partition(|adoption| is_owners(library, state, adoption));
-        let adopted: Vec<_> = self.rest.adoptions.iter().map(|it| it.to).collect();
-        self.rest.make_room(state, adopted);
+        let adopted: Vec<_> = self.steps.adoptions.iter().map(|it| it.to).collect();
+        self.steps.make_room(state, adopted);
         // What is at hand in another way needs no verdict.
         let siblings = &self.siblings;
         self.forged.retain(|Adoption { to, .. }| {

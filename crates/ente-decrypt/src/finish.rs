@@ -190,7 +190,7 @@ impl Run<'_> {
             self.io,
             &self.tree,
             &self.desired,
-            &self.rest,
+            &self.steps,
             &self.siblings,
         )?;
         let mut exit = Exit::Done;

@@ -69,8 +69,18 @@ impl Done {
 
     /// How many bytes they hold.
     pub(crate) fn bytes(&self) -> u64 {
-        let parts = self.result.iter().flat_map(|made| made.copies.iter());
-        parts.flatten().map(|(part, _)| part.size).sum()
+        self.result.as_ref().map_or(0, Made::bytes)
+    }
+}
+
+impl Made {
+    /// How many bytes the files of the placements hold.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.copies
+            .iter()
+            .flatten()
+            .map(|(part, _)| part.size)
+            .sum()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::adopt::part_of;
 use crate::batch::Batch;
 use crate::content::{Done, Job, Refusal, Target, Work};
 use crate::moves::Why;
-use crate::open::undecryptable;
+use crate::open::{Sealed, undecryptable};
 use crate::place::sync_all;
 use crate::plan::{Source, lacks, source};
 use crate::run::Run;
@@ -135,6 +135,28 @@ impl Pool {
     }
 }
 
+/// How to go on with content that placements lack.
+enum Next {
+    /// A worker can make it.
+    Work(Work),
+    /// This placement was to give it, and lacks it too by now.
+    LacksToo(PlacementKey),
+    /// It cannot be made now.
+    Nothing,
+}
+
+/// What became of a job, once it is in the batch.
+enum Settled {
+    /// With the batch its files get their place, or its verdict is told: the object may be done with.
+    Safe,
+    /// There is nothing more to do about it in this run.
+    Without,
+    /// It is still to be done.
+    Open,
+    /// Nor can any other.
+    Failed(Failure),
+}
+
 impl Run<'_> {
     /// Hands queued work to the workers as far as they have room.
     pub(crate) fn start_jobs(&mut self, to_do: &Sender<Job>) -> Result<(), Failure> {
@@ -187,109 +209,124 @@ impl Run<'_> {
 
     /// What a worker needs to make content; `None` where it cannot be made now.
     fn job(&mut self, group: Group) -> Result<Option<Job>, Failure> {
-        let Group {
-            id,
-            version,
-            mut keys,
-            ..
-        } = group;
+        let (id, version) = (group.id, group.version);
         let content = (id, version);
-        loop {
-            let (state, desired) = (&self.tree.state, &self.desired);
-            keys.retain(|key| lacks(state, desired, *key) == Some(version));
-            keys.retain(|key| {
-                let folder = self.tree.folder(key.0);
-                self.tree.album(&folder) != Album::Foreign
-            });
-            let Some(&first) = keys.first() else {
-                return Ok(None);
-            };
-            let state = &self.tree.state;
-            let origin = source(state, content, self.siblings.of(id));
-            let is_at_hand = match origin {
-                Source::Placement(_) | Source::Object => true,
-                Source::Refused => false,
-                Source::Nowhere => self.adoptable.elsewhere(content).is_some(),
-            };
-            if is_at_hand && !self.tree.is_writing() {
-                self.begin_writing_content()?;
-                // Planned on what was the case before the lock.
-                continue;
-            }
-            let work = match origin {
-                Source::Placement(from) => match self.tree.intact(from) {
-                    Some(parts) => Work::Link {
-                        source: from,
-                        parts,
-                    },
-                    None => {
-                        if !self.let_go(from)? {
-                            return Ok(None);
-                        }
-                        keys.push(from);
-                        keys.sort_unstable();
-                        continue;
-                    }
-                },
-                Source::Object => match self.library.sealed(&self.tree.state, first) {
-                    Ok(sealed) => Work::Decrypt {
-                        object: self.tree.export.state_path(&layout::object(id, version)),
-                        size: self
-                            .tree
-                            .state
-                            .pull
-                            .files
-                            .get(&first)
-                            .and_then(|file| file.size),
-                        sealed,
-                    },
-                    Err(reason) => {
-                        let problem = undecryptable(first.0, Some(id), reason);
-                        self.tree.problems.push(problem);
-                        return Ok(None);
-                    }
-                },
-                Source::Refused => {
-                    let verdict = state.decrypt.verdicts.get(&content);
-                    if let Some(verdict) = verdict
-                        && self.pool.told.insert(content)
-                    {
-                        let problem = self.tree.judged(verdict, first.0);
-                        self.tree.problems.push(problem);
-                    }
-                    return Ok(None);
+        let mut keys = self.lacking(version, group.keys);
+        if !self.tree.is_writing() && !keys.is_empty() && self.is_at_hand(content) {
+            self.begin_writing_content()?;
+            // They were planned on what was the case before the lock.
+            keys = self.lacking(version, keys);
+        }
+        while let Some(&first) = keys.first() {
+            match self.work_for(content, first)? {
+                Next::Work(work) => {
+                    return Ok(Some(Job {
+                        id,
+                        version,
+                        targets: keys.iter().map(|key| self.target(*key)).collect(),
+                        work,
+                        link: self.tree.settings.link,
+                    }));
                 }
-                Source::Nowhere => match self.adoptable.elsewhere(content) {
-                    None => {
-                        if let Some(path) = self.adoptable.gone(content)
-                            && self.pool.told.insert(content)
-                        {
-                            self.tree.problems.push(adopted_gone(first, version, path));
-                        }
-                        return Ok(None);
-                    }
-                    Some(adopted) => {
-                        let part = |it: &&Adopted| (it.path.clone(), part_of(it));
-                        let parts = adopted.iter().map(part).collect();
-                        match self.library.sealed(&self.tree.state, first) {
-                            Ok(sealed) => Work::Adopt { parts, sealed },
-                            Err(reason) => {
-                                let problem = undecryptable(first.0, Some(id), reason);
-                                self.tree.problems.push(problem);
-                                return Ok(None);
-                            }
-                        }
-                    }
-                },
-            };
-            let targets = keys.iter().map(|key| self.target(*key)).collect();
-            return Ok(Some(Job {
-                id,
-                version,
-                targets,
-                work,
-                link: self.tree.settings.link,
-            }));
+                Next::LacksToo(key) => {
+                    keys.push(key);
+                    keys.sort_unstable();
+                    keys = self.lacking(version, keys);
+                }
+                Next::Nothing => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Those of `keys` that still lack this content, and whose album can be had.
+    fn lacking(&mut self, version: Version, mut keys: Vec<PlacementKey>) -> Vec<PlacementKey> {
+        let (state, desired) = (&self.tree.state, &self.desired);
+        keys.retain(|key| lacks(state, desired, *key) == Some(version));
+        keys.retain(|key| {
+            let folder = self.tree.folder(key.0);
+            self.tree.album(&folder) != Album::Foreign
+        });
+        keys
+    }
+
+    fn source(&self, content: ContentKey) -> Source {
+        source(&self.tree.state, content, self.siblings.of(content.0))
+    }
+
+    fn is_at_hand(&self, content: ContentKey) -> bool {
+        match self.source(content) {
+            Source::Placement(_) | Source::Object => true,
+            Source::Refused => false,
+            Source::Nowhere => self.adoptable.elsewhere(content).is_some(),
+        }
+    }
+
+    /// How a worker comes by content that `key` lacks, perhaps among others.
+    fn work_for(&mut self, content: ContentKey, key: PlacementKey) -> Result<Next, Failure> {
+        let work = match self.source(content) {
+            Source::Placement(source) => match self.tree.intact(source) {
+                Some(parts) => Some(Work::Link { source, parts }),
+                None if self.let_go(source)? => return Ok(Next::LacksToo(source)),
+                None => None,
+            },
+            Source::Object => self.decryption(content, key),
+            Source::Refused => {
+                self.tell_verdict(content, key);
+                None
+            }
+            Source::Nowhere => self.adoption(content, key),
+        };
+        Ok(work.map_or(Next::Nothing, Next::Work))
+    }
+
+    fn decryption(&mut self, content: ContentKey, key: PlacementKey) -> Option<Work> {
+        let sealed = self.sealed(key)?;
+        let listed = self.tree.state.pull.files.get(&key);
+        let object = layout::object(content.0, content.1);
+        Some(Work::Decrypt {
+            object: self.tree.export.state_path(&object),
+            size: listed.and_then(|file| file.size),
+            sealed,
+        })
+    }
+
+    /// From files that lie elsewhere on this machine. Those that are not there any more are a problem, once a run.
+    fn adoption(&mut self, content: ContentKey, key: PlacementKey) -> Option<Work> {
+        let Some(adopted) = self.adoptable.elsewhere(content) else {
+            if let Some(path) = self.adoptable.gone(content)
+                && self.pool.told.insert(content)
+            {
+                let problem = adopted_gone(key, content.1, path);
+                self.tree.problems.push(problem);
+            }
+            return None;
+        };
+        let part = |it: &&Adopted| (it.path.clone(), part_of(it));
+        let parts = adopted.iter().map(part).collect();
+        let sealed = self.sealed(key)?;
+        Some(Work::Adopt { parts, sealed })
+    }
+
+    /// What opens a file; it is a problem where nothing does.
+    fn sealed(&mut self, key: PlacementKey) -> Option<Sealed> {
+        match self.library.sealed(&self.tree.state, key) {
+            Ok(sealed) => Some(sealed),
+            Err(reason) => {
+                let problem = undecryptable(key.0, Some(key.1), reason);
+                self.tree.problems.push(problem);
+                None
+            }
+        }
+    }
+
+    /// Tells once a run why content was refused before.
+    fn tell_verdict(&mut self, content: ContentKey, key: PlacementKey) {
+        if let Some(verdict) = self.tree.state.decrypt.verdicts.get(&content)
+            && self.pool.told.insert(content)
+        {
+            let problem = self.tree.judged(verdict, key.0);
+            self.tree.problems.push(problem);
         }
     }
 
@@ -324,80 +361,14 @@ impl Run<'_> {
         let mut finished = Vec::new();
         for done in dones {
             let content = (done.id, done.version);
-            let bytes = done.bytes();
-            let collection = done.targets[0].key.0;
-            let mut is_finished = true;
-            match done.result {
-                Ok(made) => {
-                    let targets = &done.targets;
-                    self.tree
-                        .place(&mut batch, &self.desired, content, targets, made)?;
-                    self.counts.bytes += bytes;
-                    self.progress.file();
+            match self.settle(&mut batch, done)? {
+                Settled::Safe => {
                     safe.push(content);
+                    finished.push(content.0);
                 }
-                Err(Refusal::Undecryptable(reason)) => {
-                    let problem = undecryptable(collection, Some(done.id), reason);
-                    self.tree.problems.push(problem);
-                    self.progress.failed();
-                }
-                Err(Refusal::Verdict {
-                    class,
-                    cause,
-                    blake3,
-                    aside,
-                }) => {
-                    let verdict = Verdict {
-                        id: done.id,
-                        version: done.version,
-                        fetch: self
-                            .tree
-                            .state
-                            .object(content)
-                            .map_or(0, |object| object.fetch),
-                        class: class.to_owned(),
-                        cause,
-                        blake3,
-                        gone: false,
-                    };
-                    self.pool.told.insert(content);
-                    self.tree
-                        .judge(&mut batch, content, collection, verdict, aside)?;
-                    self.progress.failed();
-                    safe.push(content);
-                }
-                Err(Refusal::SourceChanged(key)) => {
-                    let placement = self.tree.placement(key);
-                    if let Some(looks) = self.tree.seen(&placement, None)
-                        && self
-                            .tree
-                            .let_go(&mut batch, &placement, &looks, Why::Rotten)
-                    {
-                        is_finished = false;
-                        self.tree.problems.push(rotten(&placement));
-                        let keys = done.targets.iter().map(|target| target.key);
-                        let keys = keys.chain([key]).collect();
-                        let group = Group::lacking(done.id, done.version, keys);
-                        self.pool.queue.push_back(group);
-                    }
-                }
-                Err(Refusal::Interrupted) => is_finished = false,
-                Err(Refusal::CannotLink(error)) => {
-                    let mode = word(&self.tree.settings.link);
-                    let what = format!("the file system cannot do `--link {mode}`");
-                    failure = failure.or(Some(
-                        Failure::new(Exit::Failed, what)
-                            .cause(&error)
-                            .hint("run the same command with `--link auto`"),
-                    ));
-                }
-                Err(Refusal::Disk(error)) => {
-                    let what = format!("cannot write the content of file {}", done.id);
-                    failure = failure.or(Some(Failure::disk(what, &error)));
-                }
-            }
-            if is_finished {
-                finished.push(done.id);
+                Settled::Without => finished.push(content.0),
+                Settled::Open => {}
+                Settled::Failed(first) => failure = failure.or(Some(first)),
             }
         }
         if !batch.is_empty() {
@@ -410,6 +381,86 @@ impl Run<'_> {
         }
         self.tell_problems()?;
         finished.into_iter().try_for_each(|id| self.group_done(id))
+    }
+
+    /// Puts into the batch what became of a job.
+    fn settle(&mut self, batch: &mut Batch, done: Done) -> Result<Settled, Failure> {
+        let content = (done.id, done.version);
+        let collection = done.targets[0].key.0;
+        Ok(match done.result {
+            Ok(made) => {
+                self.counts.bytes += made.bytes();
+                self.tree
+                    .place(batch, &self.desired, content, &done.targets, made)?;
+                self.progress.file();
+                Settled::Safe
+            }
+            Err(Refusal::Undecryptable(reason)) => {
+                let problem = undecryptable(collection, Some(done.id), reason);
+                self.tree.problems.push(problem);
+                self.progress.failed();
+                Settled::Without
+            }
+            Err(Refusal::Verdict {
+                class,
+                cause,
+                blake3,
+                aside,
+            }) => {
+                let object = self.tree.state.object(content);
+                let verdict = Verdict {
+                    id: done.id,
+                    version: done.version,
+                    fetch: object.map_or(0, |object| object.fetch),
+                    class: class.to_owned(),
+                    cause,
+                    blake3,
+                    gone: false,
+                };
+                self.pool.told.insert(content);
+                self.tree
+                    .judge(batch, content, collection, verdict, aside)?;
+                self.progress.failed();
+                Settled::Safe
+            }
+            Err(Refusal::SourceChanged(source)) => {
+                self.source_changed(batch, content, &done.targets, source)
+            }
+            Err(Refusal::Interrupted) => Settled::Open,
+            Err(Refusal::CannotLink(error)) => {
+                let mode = word(&self.tree.settings.link);
+                let what = format!("the file system cannot do `--link {mode}`");
+                let failure = Failure::new(Exit::Failed, what).cause(&error);
+                Settled::Failed(failure.hint("run the same command with `--link auto`"))
+            }
+            Err(Refusal::Disk(error)) => {
+                let what = format!("cannot write the content of file {}", done.id);
+                Settled::Failed(Failure::disk(what, &error))
+            }
+        })
+    }
+
+    /// What was to be linked or copied goes to the trash; it lacks content like the others then, and all are queued again.
+    fn source_changed(
+        &mut self,
+        batch: &mut Batch,
+        content: ContentKey,
+        targets: &[Target],
+        source: PlacementKey,
+    ) -> Settled {
+        let placement = self.tree.placement(source);
+        let Some(looks) = self.tree.seen(&placement, None) else {
+            return Settled::Without;
+        };
+        if !self.tree.let_go(batch, &placement, &looks, Why::Rotten) {
+            return Settled::Without;
+        }
+        self.tree.problems.push(rotten(&placement));
+        let keys = targets.iter().map(|target| target.key);
+        let keys = keys.chain([source]).collect();
+        let group = Group::lacking(content.0, content.1, keys);
+        self.pool.queue.push_back(group);
+        Settled::Open
     }
 }
 

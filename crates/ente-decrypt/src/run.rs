@@ -68,8 +68,8 @@ pub(crate) struct Run<'a> {
     /// Length of `decrypt.jsonl` when it was read.
     read_bytes: u64,
     pub(crate) desired: Desired,
-    /// Steps that are still to be done.
-    pub(crate) rest: Structure,
+    /// Those that are still to be done.
+    pub(crate) steps: Structure,
     pub(crate) siblings: Siblings,
     /// Content that lies on this machine already.
     pub(crate) adoptable: Adoptable,
@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
             strange: Vec::new(),
             read_bytes: 0,
             desired: Desired::default(),
-            rest: Structure::default(),
+            steps: Structure::default(),
             siblings: Siblings::default(),
             adoptable: Adoptable::default(),
             forged: Vec::new(),
@@ -414,10 +414,10 @@ impl<'a> Run<'a> {
             .library
             .titles(&state, &Stale::of(&state), &mut self.unread);
         self.desired = Desired::new(&state, &titles, settings.name_bytes);
-        self.rest = structure(&state, &self.desired, &settings);
+        self.steps = structure(&state, &self.desired, &settings);
         self.siblings = Siblings::new(&state);
         self.survey_adoptions(&state);
-        self.rest.defer(&state);
+        self.steps.defer(&state);
         // A watch goes on for days.
         self.tree
             .reload(state, settings, layout::day((self.io.clock)()));
@@ -432,7 +432,7 @@ impl<'a> Run<'a> {
         }
         self.survey()?;
         let is_new = !self.desired.is_empty() || self.tree.settings.changed();
-        let has_steps = self.scope == Scope::All && !self.rest.is_empty();
+        let has_steps = self.scope == Scope::All && !self.steps.is_empty();
         if is_new || has_steps || recover::is_needed(&self.tree.export)? {
             self.begin_writing()?;
             self.restructure(&BTreeSet::new())?;
@@ -492,11 +492,11 @@ impl<'a> Run<'a> {
         self.restructure(&BTreeSet::new())
     }
 
-    /// Takes the steps that are to be done now out of the rest.
+    /// Takes out the steps that are to be done now.
     fn take_steps(&mut self, chosen: &BTreeSet<PlacementKey>) -> Structure {
         match self.scope {
-            Scope::All => std::mem::take(&mut self.rest),
-            _ => self.rest.take(&self.tree.state, &self.desired, chosen),
+            Scope::All => std::mem::take(&mut self.steps),
+            _ => self.steps.take(&self.tree.state, &self.desired, chosen),
         }
     }
 
