@@ -22,7 +22,7 @@ use crate::moves::Arrival;
 use crate::open::{Library, Open};
 use crate::plan::{Fate, Siblings, Source, Structure, lacks, part_names, source};
 use crate::run::Run;
-use crate::tree::{Album, Did, Tree};
+use crate::tree::{Did, Tree};
 
 /// Files of the tree that become those of a placement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,7 +224,7 @@ impl Tree {
         let version = self.state.pull.files.get(&key)?.version;
         let name = desired.name(&self.state, key)?;
         let folder = desired.folder(&self.state, key.0)?.to_owned();
-        if self.album(&folder) == Album::Foreign {
+        if !self.album(&folder).is_open() {
             return None;
         }
         let files: Vec<Adopted> = adoption

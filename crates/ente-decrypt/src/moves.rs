@@ -15,7 +15,7 @@ use ente_common::record::Problem;
 use crate::batch::{Batch, parked_name};
 use crate::desired::{Name, kind};
 use crate::plan::part_names;
-use crate::tree::{Album, Did, Tree, problem};
+use crate::tree::{Did, Tree, problem};
 use ente_common::manifest::setting::OnRemove;
 
 /// Why files leave the tree.
@@ -288,7 +288,7 @@ impl Tree {
         let folder = self.folder(key.0);
         let dir = match batch.folder_under_way(key.0) {
             Some(parked) => parked.to_owned(),
-            None if self.album(&folder) == Album::Foreign => return false,
+            None if !self.album(&folder).is_open() => return false,
             None => match disk::make_dir_below(self.export.dir(), &folder) {
                 Ok(dir) => dir,
                 Err(error) => {

@@ -245,7 +245,7 @@ impl Run<'_> {
         keys.retain(|key| lacks(state, desired, *key) == Some(version));
         keys.retain(|key| {
             let folder = self.tree.folder(key.0);
-            self.tree.album(&folder) != Album::Foreign
+            self.tree.album(&folder).is_open()
         });
         keys
     }

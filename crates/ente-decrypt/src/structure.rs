@@ -21,6 +21,16 @@ use crate::plan::{Fate, FolderRename, Restore, Step, Structure};
 use crate::tree::{Album, Did, Look, Tree, problem};
 use ente_common::manifest::setting::OnRemove;
 
+/// What became of a step.
+enum Departure {
+    /// The files are parked on their way.
+    Goes(Arrival),
+    /// There is nothing more to do about it, but to commit.
+    Done,
+    /// The files are where and as they were; what was in the way is a problem.
+    Failed,
+}
+
 impl Tree {
     /// Commits the names and does the steps of `plan`.
     ///
@@ -34,14 +44,14 @@ impl Tree {
         let mut batch = Batch::default();
         let mut arrivals = Vec::new();
         let mut placements = self.state.decrypt.placements.values();
-        let is_whole = plan.is_whole || placements.all(|placement| placement.parts.is_empty());
-        let met = self.problems.len();
+        let mut are_dated = plan.is_whole || placements.all(|placement| placement.parts.is_empty());
         for step in &plan.steps {
-            arrivals.extend(self.depart(&mut batch, desired, step));
+            match self.depart(&mut batch, desired, step) {
+                Departure::Goes(arrival) => arrivals.push(arrival),
+                Departure::Done => {}
+                Departure::Failed => are_dated = false,
+            }
         }
-        // What lies behind a link is not ours to date.
-        let has_failed = |problem: &Problem| problem.class == "io";
-        let are_dated = is_whole && !self.problems[met..].iter().any(has_failed);
         for restore in &plan.restores {
             arrivals.extend(self.take_back(&mut batch, desired, restore));
         }
@@ -80,66 +90,97 @@ impl Tree {
         self.commit(batch)
     }
 
-    /// Parks, discards or lets go of the files of one placement.
-    fn depart(&mut self, batch: &mut Batch, desired: &Desired, step: &Step) -> Option<Arrival> {
-        let mut placement = self.placement(step.key);
-        if step.fate == Fate::Forget {
-            self.stage_gone(batch, step.key);
-            return None;
-        }
-        let folder = self.folder(step.key.0);
-        if self.album(&folder) == Album::Foreign {
-            return None;
-        }
-        let looks = self.seen(&placement, step.mtime)?;
+    /// Parks, dates, discards or lets go of the files of one placement.
+    fn depart(&mut self, batch: &mut Batch, desired: &Desired, step: &Step) -> Departure {
+        let placement = self.placement(step.key);
+        let looks = match step.fate {
+            // Whatever lies there.
+            Fate::Forget => Ok(Vec::new()),
+            _ => self.look_at(&placement, step),
+        };
+        let looks = match looks {
+            Ok(looks) => looks,
+            Err(departure) => return departure,
+        };
         let is_ours = looks.iter().all(|look| *look == Look::Ours);
-        match step.fate {
-            Fate::Stay => {
-                if is_ours && let Some(us) = step.mtime {
-                    for part in &mut placement.parts {
-                        let path = self.path(&folder, &part.name);
-                        match batch.date(&path, part.mtime, us) {
-                            Ok(time) => part.mtime = time,
-                            Err(error) => {
-                                self.cannot_move(step.key, &path, &error);
-                                return None;
-                            }
-                        }
-                    }
-                }
-                if let Some(name) = desired.name(&self.state, step.key) {
-                    name.apply(&mut placement);
-                }
-                if placement != self.placement(step.key) {
-                    self.stage(batch, DecryptFact::Placement(placement));
-                }
-                None
-            }
+        let is_done = match step.fate {
+            Fate::Stay => self.stay(batch, desired, placement, step.mtime.filter(|_| is_ours)),
             Fate::Rename | Fate::Move(_) if is_ours => {
-                let arrival = self.park_parts(batch, &placement, step);
-                if let (Fate::Move(_), Some(_)) = (step.fate, &arrival) {
+                let Some(arrival) = self.park_parts(batch, &placement, step) else {
+                    return Departure::Failed;
+                };
+                if let Fate::Move(_) = step.fate {
                     self.did.insert(step.key, Did::Moved);
                     self.stage_gone(batch, step.key);
                 }
-                arrival
+                return Departure::Goes(arrival);
             }
-            Fate::Rename | Fate::Displace => {
-                self.let_go(batch, &placement, &looks, Why::Displaced);
-                None
-            }
+            Fate::Rename | Fate::Displace => self.let_go(batch, &placement, &looks, Why::Displaced),
             Fate::Move(_) | Fate::Remove => {
                 let did = match self.settings.on_remove {
                     OnRemove::Delete => Did::Deleted,
                     _ => Did::Trashed,
                 };
-                if self.let_go(batch, &placement, &looks, Why::Removed) {
+                let is_gone = self.let_go(batch, &placement, &looks, Why::Removed);
+                if is_gone {
                     self.did.insert(step.key, did);
                     self.stage_gone(batch, step.key);
                 }
-                None
+                is_gone
             }
-            Fate::Forget => None,
+            Fate::Forget => {
+                self.stage_gone(batch, step.key);
+                true
+            }
+        };
+        if is_done {
+            Departure::Done
+        } else {
+            Departure::Failed
         }
+    }
+
+    /// Looks at the files of a placement; where nothing can be done to them, that is what becomes of the step.
+    fn look_at(&mut self, placement: &Placement, step: &Step) -> Result<Vec<Look>, Departure> {
+        match self.album(&self.folder(step.key.0)) {
+            Album::Real | Album::Absent => {
+                self.seen(placement, step.mtime).ok_or(Departure::Failed)
+            }
+            // What lies behind a link is not ours to date.
+            Album::Foreign => Err(Departure::Done),
+            Album::Unseen => Err(Departure::Failed),
+        }
+    }
+
+    /// Dates the files of a placement where they are, and records what it is called; false where one cannot be dated.
+    fn stay(
+        &mut self,
+        batch: &mut Batch,
+        desired: &Desired,
+        mut placement: Placement,
+        mtime: Option<i64>,
+    ) -> bool {
+        let key = (placement.collection, placement.file);
+        if let Some(us) = mtime {
+            let folder = self.folder(key.0);
+            for part in &mut placement.parts {
+                let path = self.path(&folder, &part.name);
+                match batch.date(&path, part.mtime, us) {
+                    Ok(time) => part.mtime = time,
+                    Err(error) => {
+                        self.cannot_move(key, &path, &error);
+                        return false;
+                    }
+                }
+            }
+        }
+        if let Some(name) = desired.name(&self.state, key) {
+            name.apply(&mut placement);
+        }
+        if placement != self.placement(key) {
+            self.stage(batch, DecryptFact::Placement(placement));
+        }
+        true
     }
 
     /// Parks all parts of a placement with their sidecars, on their way to another name or album.
@@ -230,7 +271,7 @@ impl Tree {
     ) -> bool {
         let key = (placement.collection, placement.file);
         let folder = self.folder(key.0);
-        if self.album(&folder) == Album::Foreign {
+        if !self.album(&folder).is_open() {
             return false;
         }
         let mut leaving = Vec::new();
@@ -290,10 +331,7 @@ impl Tree {
             wanted.unwrap_or_default().to_owned(),
             self.folder(restore.to.0),
         ];
-        if folders
-            .iter()
-            .any(|folder| self.album(folder) == Album::Foreign)
-        {
+        if folders.iter().any(|folder| !self.album(folder).is_open()) {
             return None;
         }
         let facts: Vec<Trash> = restore
@@ -416,7 +454,7 @@ impl Tree {
                 Album::Real => whole.push(rename),
                 Album::Absent => {}
                 // Paths below it keep saying where the files were.
-                Album::Foreign => drop(facts.remove(&rename.collection)),
+                Album::Foreign | Album::Unseen => drop(facts.remove(&rename.collection)),
             }
         }
         loop {
@@ -664,6 +702,32 @@ pub(crate) fn date(path: &Path, was: i64, us: i64) -> io::Result<i64> {
 mod tests {
     use super::*;
     use crate::testing::{self, File, version};
+
+    /// A new date counts as given once nothing failed.
+    #[test]
+    fn what_cannot_be_looked_at_failed_and_what_is_no_folder_is_not_ours() {
+        let long = "x".repeat(300).leak();
+        for (folder, has_failed) in [("A", false), ("a file", false), (long, true)] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut tree = testing::tree(&dir.path().join("Ente"));
+            fs::write(tree.export.dir().join("a file"), "").unwrap();
+            let albums = [testing::Album::new(
+                1,
+                "A",
+                folder,
+                &[File::new(7, "x", "x")],
+            )];
+            tree.state = testing::state(&albums, &albums);
+            let step = Step {
+                key: (1, 7),
+                fate: Fate::Stay,
+                mtime: Some(1_000_000),
+            };
+            let departure = tree.depart(&mut Batch::default(), &Desired::default(), &step);
+            let failed = matches!(departure, Departure::Failed);
+            assert_eq!(failed, has_failed, "{folder}: {:?}", tree.problems);
+        }
+    }
 
     #[test]
     fn a_live_photo_of_which_one_part_cannot_be_parked_stays_whole() {

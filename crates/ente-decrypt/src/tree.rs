@@ -70,6 +70,15 @@ pub(crate) enum Album {
     Absent,
     /// A link or a file: nothing below it is touched.
     Foreign,
+    /// Nobody can tell; nothing below it is touched either.
+    Unseen,
+}
+
+impl Album {
+    /// It is a folder of ours, or can become one.
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self, Self::Real | Self::Absent)
+    }
 }
 
 /// The tree of an export with its facts.
@@ -92,7 +101,8 @@ pub(crate) struct Tree {
     pub evaded: HashSet<PlacementKey>,
     /// Names taken in the albums where something was in the way.
     pub(crate) names: HashMap<i64, naming::Folder>,
-    foreign: HashSet<String>,
+    /// Album folders that are not open, once they were told of.
+    closed: HashSet<String>,
     /// What was to come back from the trash was not what lay there: other steps may be possible now.
     pub(crate) plans_anew: bool,
 }
@@ -110,7 +120,7 @@ impl Tree {
             today,
             evaded: HashSet::new(),
             names: HashMap::new(),
-            foreign: HashSet::new(),
+            closed: HashSet::new(),
             plans_anew: false,
         }
     }
@@ -138,7 +148,7 @@ impl Tree {
         self.plans_anew = false;
         self.evaded.clear();
         self.names.clear();
-        self.foreign.clear();
+        self.closed.clear();
     }
 
     pub(crate) fn journal(&mut self) -> &mut Journal {
@@ -182,29 +192,27 @@ impl Tree {
         }
     }
 
-    /// Looks at an album folder; a foreign one is a problem, once a run.
+    /// Looks at an album folder; one that is not open is a problem, once a run.
     pub(crate) fn album(&mut self, folder: &str) -> Album {
-        match fs::symlink_metadata(self.export.dir().join(folder)) {
-            Ok(metadata) if metadata.is_dir() => Album::Real,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Album::Absent,
-            found => {
-                if self.foreign.insert(folder.to_owned()) {
-                    let told = match found {
-                        Ok(_) => Problem {
-                            class: "not-a-folder".into(),
-                            cause: "a link or a file is where the folder of an album belongs"
-                                .into(),
-                            hint: "move it away, then run the same command again".into(),
-                            ..problem()
-                        },
-                        Err(error) => unseen(&error),
-                    };
-                    let path = Some(folder.into());
-                    self.problems.push(Problem { path, ..told });
-                }
-                Album::Foreign
+        let (album, told) = match fs::symlink_metadata(self.export.dir().join(folder)) {
+            Ok(metadata) if metadata.is_dir() => return Album::Real,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Album::Absent,
+            Ok(_) => {
+                let told = Problem {
+                    class: "not-a-folder".into(),
+                    cause: "a link or a file is where the folder of an album belongs".into(),
+                    hint: "move it away, then run the same command again".into(),
+                    ..problem()
+                };
+                (Album::Foreign, told)
             }
+            Err(error) => (Album::Unseen, unseen(&error)),
+        };
+        if self.closed.insert(folder.to_owned()) {
+            let path = Some(folder.into());
+            self.problems.push(Problem { path, ..told });
         }
+        album
     }
 
     /// Looks whether a part is still the file that was written; `also` is a time that it may bear by now.
