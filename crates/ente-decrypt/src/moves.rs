@@ -8,6 +8,7 @@ use blake3::Hash;
 use ente_common::disk;
 use ente_common::id::Version;
 use ente_common::manifest::facts::{DecryptFact, How, Part, Placement, Trash};
+use ente_common::manifest::setting::OnRemove;
 use ente_common::manifest::{PartKey, PlacementKey};
 use ente_common::naming;
 use ente_common::record::Problem;
@@ -16,7 +17,6 @@ use crate::batch::{Batch, parked_name};
 use crate::desired::{Name, kind};
 use crate::plan::part_names;
 use crate::tree::{Did, Tree, problem};
-use ente_common::manifest::setting::OnRemove;
 
 /// Why files leave the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

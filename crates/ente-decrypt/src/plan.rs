@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use ente_common::id::Version;
 use ente_common::manifest::facts::{Part, Placement};
+use ente_common::manifest::setting::OnRemove;
 use ente_common::manifest::{ContentKey, PlacementKey, State};
 use ente_common::naming;
 
 use crate::adopt::Adoption;
 use crate::desired::{Desired, Name};
 use crate::settings::{LinkMode, Settings};
-use ente_common::manifest::setting::OnRemove;
 
 /// The folder of a live collection gets another name.
 #[derive(Clone, Debug, PartialEq, Eq)]

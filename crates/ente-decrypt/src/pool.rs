@@ -9,6 +9,7 @@ use ente_common::exit::{Exit, Failure};
 use ente_common::id::Version;
 use ente_common::layout;
 use ente_common::manifest::facts::{Adopted, Placement, Verdict};
+use ente_common::manifest::setting::word;
 use ente_common::manifest::{ContentKey, PlacementKey};
 use ente_common::record::Problem;
 
@@ -21,7 +22,6 @@ use crate::place::sync_all;
 use crate::plan::{Source, lacks, source};
 use crate::run::Run;
 use crate::tree::{Album, problem};
-use ente_common::manifest::setting::word;
 
 /// A batch closes after so many files,
 pub(crate) const BATCH_FILES: usize = 64;

@@ -162,13 +162,9 @@ impl Tree {
         part: PartOf,
     ) -> Result<(), Failure> {
         // Where the album it came from no longer has it, it was on its way to another one.
-        let mut keys: Vec<PlacementKey> = self
-            .state
-            .decrypt
-            .placements
-            .keys()
-            .copied()
-            .filter(|key| key.1 == part.key.1)
+        let placements = self.state.decrypt.placements_of(part.key.1);
+        let mut keys: Vec<PlacementKey> = placements
+            .map(|placement| (placement.collection, placement.file))
             .collect();
         keys.sort_by_key(|key| (!self.state.pull.files.contains_key(key), *key != part.key));
         if let Some(trash) = self.rotten(part, &path)? {

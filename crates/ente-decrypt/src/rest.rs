@@ -2,13 +2,13 @@
 
 use ente_common::exit::Failure;
 use ente_common::manifest::facts::DecryptFact;
+use ente_common::manifest::setting::word;
 use ente_common::manifest::state::VerifyState;
 use ente_common::manifest::{News, Rest, rest};
 use ente_common::record::Scope;
 
 use crate::Args;
 use crate::run::Run;
-use ente_common::manifest::setting::word;
 
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::manifest::facts::{DecryptFact, Folder, How, Part, Placement, Trash};
+use ente_common::manifest::setting::OnRemove;
 use ente_common::manifest::{PartKey, PlacementKey};
 use ente_common::naming::{self, Kind};
 use ente_common::record::Problem;
@@ -19,7 +20,6 @@ use crate::desired::{Desired, Name};
 use crate::moves::{Arrival, Why};
 use crate::plan::{Fate, FolderRename, Restore, Step, Structure};
 use crate::tree::{Album, Did, Look, Tree, problem};
-use ente_common::manifest::setting::OnRemove;
 
 /// What became of a step.
 enum Departure {

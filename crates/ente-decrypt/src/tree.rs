@@ -271,12 +271,9 @@ impl Tree {
     /// Another placement of the same file was given this time: as a hard link to it, this one bears it too, though its own album may not have
     /// been listed since.
     fn is_time_of_a_twin(&self, placement: &Placement, part: &Part, mtime: i64) -> bool {
-        let mut placements = self.state.decrypt.placements.values();
-        placements.any(|twin| {
-            let mut parts = twin.parts.iter();
-            twin.file == placement.file
-                && parts.any(|one| one.mtime == mtime && one.blake3 == part.blake3)
-        })
+        let twins = self.state.decrypt.placements_of(placement.file);
+        let mut parts = twins.flat_map(|twin| &twin.parts);
+        parts.any(|one| one.mtime == mtime && one.blake3 == part.blake3)
     }
 }
 

@@ -99,6 +99,18 @@ impl DecryptState {
         setting::stored(&self.settings, "on_remove").unwrap_or_default()
     }
 
+    /// The placements of a file, by collection: one look for each collection, whatever these hold.
+    pub fn placements_of(&self, file: i64) -> impl Iterator<Item = &Placement> {
+        let first_from = |collection| {
+            let mut from = self.placements.range((collection, i64::MIN)..);
+            from.next().map(|(key, _)| key.0)
+        };
+        let next = move |collection: &i64| first_from(collection.checked_add(1)?);
+        std::iter::successors(first_from(i64::MIN), next)
+            .filter_map(move |collection| self.placements.get(&(collection, file)))
+            .map(Box::as_ref)
+    }
+
     /// Path of a part below the export; `None` while its album has no folder or the part is not written.
     pub fn path(&self, key: PlacementKey, part: usize) -> Option<String> {
         let folder = self.folders.get(&key.0)?;

@@ -207,6 +207,34 @@ mod tests {
     }
 
     #[test]
+    fn the_placements_of_a_file_are_found_in_all_albums() {
+        let mut state = DecryptState::default();
+        let keys = [
+            (-2, 7),
+            (1, 6),
+            (1, 8),
+            (2, 7),
+            (5, 7),
+            (5, 8),
+            (i64::MAX, 7),
+        ];
+        for (collection, file) in keys {
+            state.apply(DecryptFact::Placement(Placement {
+                collection,
+                file,
+                ..Placement::default()
+            }));
+        }
+        let of = |file| -> Vec<i64> {
+            let placements = state.placements_of(file);
+            placements.map(|placement| placement.collection).collect()
+        };
+        assert_eq!(of(7), [-2, 2, 5, i64::MAX]);
+        assert_eq!(of(8), [1, 5]);
+        assert!(of(9).is_empty() && DecryptState::default().placements_of(7).next().is_none());
+    }
+
+    #[test]
     fn a_listing_counts_only_when_it_is_closed() {
         let mut state = PullState::default();
         state.apply(PullFact::Collection(Collection {
