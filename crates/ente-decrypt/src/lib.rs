@@ -2,7 +2,7 @@
 //!
 //! A run loads the facts, names everything in the listing (`desired`), plans what leads from the present tree to the desired one (`plan`),
 //! does what needs no content to be made in one batch (`structure`, `adopt`), then makes content side by side (`content`, `write`, `live`,
-//! `links`) and gives it its place in batches (`place`). All of that goes through `partial/` and the facts first (`tree`), so that the next
+//! `links`) and gives it its place in batches (`settle`, `place`). All of that goes through `partial/` and the facts first (`tree`), so that the next
 //! start can finish or undo what a kill interrupted (`recover`). In a pipe the same happens while records come in (`run`).
 
 mod adopt;
@@ -25,6 +25,7 @@ mod recover;
 mod rest;
 mod run;
 mod settings;
+mod settle;
 mod structure;
 mod tree;
 pub mod write;
