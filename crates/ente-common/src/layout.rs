@@ -67,11 +67,6 @@ pub fn object(id: i64, version: Version) -> String {
     format!("objects/{}/{id}-{version}", &version[..2])
 }
 
-/// Path of a download under way below the state folder.
-pub fn partial_download(id: i64, version: Version) -> String {
-    format!("partial/get-{id}-{version}")
-}
-
 /// A relative path with `/` below `root`.
 ///
 /// The path must come from our own facts: its components are names that [`crate::naming`] made.

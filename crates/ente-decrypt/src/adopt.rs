@@ -13,10 +13,10 @@ use ente_common::exit::Failure;
 use ente_common::layout::join;
 use ente_common::manifest::adoption::Adoptable;
 use ente_common::manifest::facts::{Adopted, How, Part, Verdict};
-use ente_common::manifest::{ContentKey, Export, PlacementKey, State};
+use ente_common::manifest::{ContentKey, Export, Parked, PlacementKey, State};
 use ente_common::model::FileType;
 
-use crate::batch::{Batch, parked_name};
+use crate::batch::Batch;
 use crate::desired::Desired;
 use crate::moves::Arrival;
 use crate::open::{Library, Open};
@@ -256,7 +256,11 @@ impl Tree {
             let (part, at) = &mut parts[index];
             let parked = match stays {
                 true => Ok(at.clone()),
-                false => self.park(batch, at, parked_name("old", key, index, version)),
+                false => self.park(
+                    batch,
+                    at,
+                    Parked::Old((key.0, key.1, index), version.unwrap_or_default()),
+                ),
             };
             let dated = parked.and_then(|parked| {
                 *at = parked;

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use ente_common::disk;
 use ente_common::exit::Failure;
-use ente_common::id::Version;
-use ente_common::manifest::PlacementKey;
 use ente_common::manifest::facts::{DecryptFact, Placement, Trash};
+use ente_common::manifest::parked;
+use ente_common::manifest::{Parked, PlacementKey};
 use ente_common::record::Problem;
 
 use crate::place::sync_all;
@@ -145,9 +145,9 @@ impl Tree {
         &self,
         batch: &mut Batch,
         from: &Path,
-        parked: String,
+        parked: Parked,
     ) -> io::Result<PathBuf> {
-        let parked = self.partial(&parked);
+        let parked = self.export.parked(parked);
         disk::move_new(from, &parked)?;
         batch.left.extend(from.parent().map(Path::to_owned));
         Ok(parked)
@@ -169,7 +169,7 @@ impl Tree {
         from: &str,
     ) -> io::Result<()> {
         let from = self.export.dir().join(from);
-        let parked = self.park(batch, &from, format!("album-{collection}"))?;
+        let parked = self.park(batch, &from, Parked::Album(collection))?;
         batch.folders.insert(collection, parked);
         Ok(())
     }
@@ -186,7 +186,7 @@ impl Tree {
     /// # Errors
     /// When a folder cannot be synced.
     pub(crate) fn sync_parked(&self, batch: &Batch) -> Result<(), Failure> {
-        let partial = self.partial("");
+        let partial = self.partial();
         let left = batch.left.iter().filter(|dir| dir.is_dir());
         std::iter::once(&partial)
             .chain(left)
@@ -339,14 +339,9 @@ impl Tree {
 
     /// Removes what this run was writing and did not finish.
     pub(crate) fn sweep(&self) {
-        let entries = fs::read_dir(self.partial(""))
-            .into_iter()
-            .flatten()
-            .flatten();
+        let entries = fs::read_dir(self.partial()).into_iter().flatten().flatten();
         for entry in entries {
-            let name = entry.file_name();
-            let name = name.as_encoded_bytes();
-            if name.starts_with(b"tmp-") || name.starts_with(disk::COPIED_PREFIX.as_bytes()) {
+            if entry.file_name().to_str().is_some_and(parked::is_half) {
                 // What stays is removed by the next start.
                 let _ = fs::remove_file(entry.path());
             }
@@ -377,21 +372,6 @@ fn gone(key: PlacementKey) -> DecryptFact {
 fn failed(dir: &Path) -> impl Fn(io::Error) -> Failure {
     let what = format!("cannot write in `{}`", dir.display());
     move |error| Failure::disk(what.clone(), &error)
-}
-
-/// The name under which a part waits in `partial/`.
-pub(crate) fn parked_name(
-    kind: &str,
-    key: PlacementKey,
-    index: usize,
-    version: Option<Version>,
-) -> String {
-    format!(
-        "{kind}-{}-{}-{index}-{}",
-        key.0,
-        key.1,
-        version.unwrap_or_default()
-    )
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use ente_common::exit::chain;
 use ente_common::id::Version;
 use ente_common::manifest::PlacementKey;
 use ente_common::manifest::facts::{How, Part};
+use ente_common::manifest::parked;
 use ente_common::model::{EffectiveMetadata, FileType};
 use ente_common::naming;
 use ente_common::ui::Progress;
@@ -177,7 +178,7 @@ impl Workshop {
     /// A file that is to be made, under a name that no other of this run has.
     fn fresh(&self) -> Draft {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
-        Draft::new(self.partial.join(format!("tmp-{count}")))
+        Draft::new(self.partial.join(format!("{}{count}", parked::HALF)))
     }
 
     /// Does a job; leaves no file behind where it fails.

@@ -8,10 +8,10 @@ use std::fs;
 use std::path::Path;
 
 use ente_common::manifest::facts::{Collection, File as Listed, Listing, Part, PullFact};
-use ente_common::manifest::{Digest, PlacementKey, State};
+use ente_common::manifest::{Digest, Parked, PlacementKey, State};
 use proptest::prelude::*;
 
-use crate::batch::{Batch, parked_name};
+use crate::batch::Batch;
 use crate::desired::{Desired, FileTitle, Stale, Titles};
 use crate::moves::{Arrival, Why};
 use crate::plan::{Siblings, Source, lacks, source, structure};
@@ -123,7 +123,8 @@ impl World {
             let text = content(key.1, wanted, index);
             let parked = self
                 .tree
-                .partial(&parked_name("new", key, index, Some(wanted)));
+                .export
+                .parked(Parked::New((key.0, key.1, index), wanted));
             fs::write(&parked, &text).unwrap();
             let part = Part {
                 name: format!("{}{extension}", key.1),
@@ -175,7 +176,7 @@ impl World {
         let recorded: BTreeSet<_> = state.decrypt.placements.keys().copied().collect();
         let listed: BTreeSet<_> = state.pull.files.keys().copied().collect();
         prop_assert_eq!(recorded, listed);
-        let partial = self.tree.partial("");
+        let partial = self.tree.partial();
         prop_assert_eq!(fs::read_dir(partial).unwrap().count(), 0);
         for trash in state.decrypt.trash.values() {
             let text = fs::read_to_string(self.tree.trash(&trash.path)).unwrap();

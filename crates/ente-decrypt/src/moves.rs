@@ -9,11 +9,11 @@ use ente_common::disk;
 use ente_common::id::Version;
 use ente_common::manifest::facts::{DecryptFact, How, Part, Placement, Trash};
 use ente_common::manifest::setting::OnRemove;
-use ente_common::manifest::{PartKey, PlacementKey};
+use ente_common::manifest::{Parked, PartKey, PlacementKey};
 use ente_common::naming;
 use ente_common::record::Problem;
 
-use crate::batch::{Batch, parked_name};
+use crate::batch::Batch;
 use crate::desired::{Name, kind};
 use crate::plan::part_names;
 use crate::tree::{Did, Tree, problem};
@@ -105,7 +105,7 @@ impl Tree {
         if !file_at(&path)?.is_some_and(|metadata| metadata.is_file()) {
             return Ok(None);
         }
-        let parked = format!("sidecar-{}-{}-{}", key.0, key.1, key.2);
+        let parked = Parked::Sidecar(key);
         self.park(batch, &path, parked).map(Some)
     }
 
@@ -144,7 +144,7 @@ impl Tree {
             _ => false,
         };
         let from = self.path(&folder, &part.name);
-        let parked = parked_name("old", key, index, placement.version);
+        let parked = Parked::Old(of_part, placement.version.unwrap_or_default());
         let parked = self.park(batch, &from, parked)?;
         let sidecar = match takes_sidecar {
             true => self.park_sidecar(batch, of_part, &folder, &part.name),
@@ -455,7 +455,9 @@ mod tests {
         let mut batch = Batch::default();
         // The second is to have the name that the first takes because of the user's file.
         for (file, name) in [(7, "x.jpg"), (8, "x_1.jpg")] {
-            let parked = tree.partial(&format!("old-1-{file}-0-0000000000000000"));
+            let parked = tree
+                .export
+                .parked(Parked::Old((1, file, 0), Version::default()));
             fs::write(&parked, name).unwrap();
             let part = Part {
                 name: name.into(),

@@ -9,10 +9,10 @@ use ente_common::exit::Failure;
 use ente_common::id::Version;
 use ente_common::layout;
 use ente_common::manifest::facts::{Aside, DecryptFact, Dropped, How, Part, Placement, Verdict};
-use ente_common::manifest::{ContentKey, PlacementKey, private_dir};
+use ente_common::manifest::{ContentKey, Parked, PlacementKey, private_dir};
 use ente_common::record::Problem;
 
-use crate::batch::{Batch, parked_name};
+use crate::batch::Batch;
 use crate::content::{ARCHIVE, Done, Files, Made, Refusal, Target};
 use crate::desired::Desired;
 use crate::draft::Draft;
@@ -163,7 +163,9 @@ impl Tree {
         let mut parts = Vec::new();
         let mut drafts = Vec::new();
         for (index, (part, draft)) in files.into_iter().enumerate() {
-            let parked = self.partial(&parked_name("new", key, index, Some(version)));
+            let parked = self
+                .export
+                .parked(Parked::New((key.0, key.1, index), version));
             // A leftover under this name would be of a run that never recorded it.
             drafts.push(draft.rename(parked.clone()).map_err(|error| {
                 Failure::disk(format!("cannot write `{}`", parked.display()), &error)

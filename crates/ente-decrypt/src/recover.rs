@@ -11,6 +11,7 @@ use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::id::Version;
 use ente_common::manifest::facts::{Part, Placement};
+use ente_common::manifest::parked::{self, Parked};
 use ente_common::manifest::{Export, Lock, PlacementKey};
 use ente_common::record::Problem;
 
@@ -43,28 +44,20 @@ struct PartOf {
 impl Left {
     fn parse(path: PathBuf) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
-        if name.starts_with(disk::COPIED_PREFIX) {
+        if parked::is_half(name) {
             return Some(Self::Half(path));
         }
-        let (kind, rest) = name.split_once('-')?;
-        let part = || {
-            let mut fields = rest.split('-');
-            let part = PartOf {
-                key: (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?),
-                index: fields.next()?.parse().ok()?,
-                version: fields.next()?.parse().ok()?,
-            };
-            fields.next().is_none().then_some(part)
+        let part = |(collection, file, index), version| PartOf {
+            key: (collection, file),
+            index,
+            version,
         };
-        match kind {
-            "tmp" => Some(Self::Half(path)),
-            "album" => {
-                let collection = rest.parse().ok()?;
-                Some(Self::Album(path, collection))
-            }
-            "new" => part().map(|part| Self::New(path, part)),
-            "old" => part().map(|part| Self::Old(path, part)),
-            _ => None,
+        match Parked::parse(name)? {
+            Parked::Album(collection) => Some(Self::Album(path, collection)),
+            Parked::New(of, version) => Some(Self::New(path, part(of, version))),
+            Parked::Old(of, version) => Some(Self::Old(path, part(of, version))),
+            // They are of other tools.
+            Parked::Download(_) | Parked::Meta { .. } | Parked::Sidecar(_) => None,
         }
     }
 

@@ -187,7 +187,7 @@ impl<'a> Run<'a> {
         let (to_do, jobs) = bounded::<Job>(self.pool.capacity());
         let (hand_over, results) = bounded::<Done>(self.pool.capacity());
         let workshop = Workshop::new(
-            self.tree.partial(""),
+            self.tree.partial(),
             self.io.interrupt.clone(),
             self.progress.clone(),
         );
@@ -404,7 +404,7 @@ impl<'a> Run<'a> {
             verify,
             focus: found,
         };
-        let (args, partial) = (self.args, self.tree.partial(""));
+        let (args, partial) = (self.args, self.tree.partial());
         let settings = Settings::new(&state, args.mtime, args.link, args.on_remove, || {
             longest_name(&partial, !args.dry_run)
         });

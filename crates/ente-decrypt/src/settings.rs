@@ -8,6 +8,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use ente_common::manifest::State;
 use ente_common::manifest::facts::{DecryptFact, How, Setting};
+use ente_common::manifest::parked;
 use ente_common::manifest::setting::{OnRemove, stored, word};
 use ente_common::naming::MAX_NAME_BYTES;
 
@@ -139,7 +140,7 @@ pub(crate) fn longest_name(dir: &Path, tries: bool) -> usize {
     let claimed = claimed_name(dir);
     let takes = |length: usize| {
         // In `partial/`, a start that finds such a file removes it.
-        let path = dir.join(format!("{:x<length$}", "tmp-"));
+        let path = dir.join(format!("{:x<length$}", parked::HALF));
         match fs::File::create_new(&path) {
             Ok(_) => {
                 let _ = fs::remove_file(path);

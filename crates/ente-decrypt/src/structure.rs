@@ -10,12 +10,12 @@ use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::manifest::facts::{DecryptFact, Folder, How, Part, Placement, Trash};
 use ente_common::manifest::setting::OnRemove;
-use ente_common::manifest::{PartKey, PlacementKey};
+use ente_common::manifest::{Parked, PartKey, PlacementKey};
 use ente_common::naming::{self, Kind};
 use ente_common::record::Problem;
 
 use crate::adopt::Adoption;
-use crate::batch::{Batch, parked_name};
+use crate::batch::Batch;
 use crate::desired::{Desired, Name};
 use crate::moves::{Arrival, Why};
 use crate::plan::{Fate, FolderRename, Restore, Step, Structure};
@@ -199,7 +199,10 @@ impl Tree {
         let mut sidecars = Vec::new();
         for (index, part) in placement.parts.iter().enumerate() {
             let from = self.path(&folder, &part.name);
-            let name = parked_name("old", step.key, index, placement.version);
+            let name = Parked::Old(
+                (step.key.0, step.key.1, index),
+                placement.version.unwrap_or_default(),
+            );
             let key: PartKey = (step.key.0, step.key.1, index);
             // Dated where it is parked: in its place it would no longer be what the fact says.
             let parked = self.park(batch, &from, name);
@@ -377,7 +380,10 @@ impl Tree {
         let mut sidecars = Vec::new();
         for (index, trash) in facts.iter().enumerate().filter(|_| whole) {
             let from = self.trash(&trash.path);
-            let parked = parked_name("old", restore.to, index, version);
+            let parked = Parked::Old(
+                (restore.to.0, restore.to.1, index),
+                version.unwrap_or_default(),
+            );
             let mut part = part(trash);
             // Dated where it is parked: in the trash it would no longer be what the fact says.
             let parked = self.park(batch, &from, parked).and_then(|parked| {
@@ -420,7 +426,7 @@ impl Tree {
         if !self.is_sidecar_unchanged(key, &path).unwrap_or(false) {
             return None;
         }
-        let parked = format!("sidecar-{}-{}-{}", key.0, key.1, key.2);
+        let parked = Parked::Sidecar(key);
         self.park(batch, &path, parked).ok()
     }
 
@@ -557,14 +563,10 @@ impl Tree {
     /// Parks every file of an album that is still in its folder.
     fn move_files(&mut self, batch: &mut Batch, collection: i64, arrivals: &mut Vec<Arrival>) {
         let on_way: Vec<PlacementKey> = arrivals.iter().map(|arrival| arrival.key).collect();
-        let placements: Vec<_> = self
-            .state
-            .decrypt
-            .placements
-            .range((collection, i64::MIN)..=(collection, i64::MAX))
-            .filter(|(key, placement)| !placement.parts.is_empty() && !on_way.contains(key))
-            .map(|(_, placement)| placement.clone())
-            .collect();
+        let placements = self.state.decrypt.placements_in(collection);
+        let is_still_there =
+            |it: &&Placement| !it.parts.is_empty() && !on_way.contains(&(collection, it.file));
+        let placements: Vec<Placement> = placements.filter(is_still_there).cloned().collect();
         for placement in placements {
             let Some(looks) = self.seen(&placement, None) else {
                 continue;
@@ -653,11 +655,7 @@ impl Tree {
             .keys()
             .copied()
             .filter(|id| {
-                let mut left = self
-                    .state
-                    .decrypt
-                    .placements
-                    .range((*id, i64::MIN)..=(*id, i64::MAX));
+                let mut left = self.state.decrypt.placements_in(*id);
                 !self.state.pull.collections.contains_key(id) && left.next().is_none()
             })
             .collect();
@@ -745,7 +743,7 @@ mod tests {
         for name in ["x.heic", "x.mov"] {
             fs::write(album.join(name), name).unwrap();
         }
-        fs::create_dir(tree.partial(&parked_name("old", (1, 7), 1, Some(version(1))))).unwrap();
+        fs::create_dir(tree.export.parked(Parked::Old((1, 7, 1), version(1)))).unwrap();
         let mut batch = Batch::default();
         let placement = tree.placement((1, 7));
         let looks = [Look::Ours, Look::Ours];

@@ -159,9 +159,9 @@ impl Tree {
         journal
     }
 
-    /// A path below `partial/`.
-    pub(crate) fn partial(&self, name: &str) -> PathBuf {
-        self.export.state_path("partial").join(name)
+    /// `partial/`, where things wait for their place.
+    pub(crate) fn partial(&self) -> PathBuf {
+        self.export.state_path("partial")
     }
 
     /// A path below `trash/`.

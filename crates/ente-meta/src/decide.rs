@@ -8,7 +8,7 @@ use blake3::Hash;
 use ente_common::exit::{Exit, Failure};
 use ente_common::layout::{self, Sidecars};
 use ente_common::manifest::facts::{How, Sidecar};
-use ente_common::manifest::{Digest, Export, PartKey, State};
+use ente_common::manifest::{Digest, Export, Parked, PartKey, State};
 use ente_common::naming::second_sidecar_name;
 
 use crate::plan::Wanted;
@@ -230,9 +230,8 @@ impl<'a> Step<'a> {
         found: Found,
         is_second: bool,
     ) {
-        let (collection, file, part) = task.wanted.key;
-        let suffix = if is_second { "-2" } else { "" };
-        let temporary = format!("partial/meta-{collection}-{file}-{part}{suffix}");
+        let of = task.wanted.key;
+        let parked = Parked::Meta { of, is_second };
         self.outcome = Outcome::Written;
         if let Found::File(found) = found {
             // Of two it is the same content, the one before.
@@ -240,7 +239,7 @@ impl<'a> Step<'a> {
         }
         self.files.push(Whole {
             path,
-            temporary: export.state_path(&temporary),
+            temporary: export.parked(parked),
             bytes: &task.bytes,
             replaces: found != Found::Nothing,
             is_second,

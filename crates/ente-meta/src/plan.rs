@@ -118,8 +118,7 @@ impl Planner {
 impl Names {
     fn of(state: &State, collection: i64) -> Self {
         let mut names = Self::default();
-        let placements = &state.decrypt.placements;
-        for (_, placement) in placements.range((collection, i64::MIN)..=(collection, i64::MAX)) {
+        for placement in state.decrypt.placements_in(collection) {
             let name = placement.name.to_lowercase();
             if placement.live {
                 names.stems.insert(name);

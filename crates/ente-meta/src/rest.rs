@@ -5,7 +5,7 @@ use std::path::Path;
 use ente_common::exit::Failure;
 use ente_common::layout::Sidecars;
 use ente_common::manifest::facts::MetaFact;
-use ente_common::manifest::{JournalError, News, Rest, State, rest};
+use ente_common::manifest::{JournalError, News, Parked, Rest, State, rest};
 
 use crate::settle::FROM;
 use crate::write::Writer;
@@ -44,7 +44,7 @@ pub(crate) fn news(
 ) -> Result<Option<(News, Rest)>, JournalError> {
     let begun = begin(state_dir);
     // `ente-decrypt` may be at work.
-    let is_ours = |name: &str| name.starts_with("meta-") || name.starts_with("sidecar-");
+    let is_ours = |name: &str| Parked::parse(name).is_some_and(Parked::is_sidecar);
     if rest::is_disturbed_by(state_dir, "meta", is_ours) {
         return Ok(None);
     }

@@ -9,7 +9,7 @@ use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::layout::{self, Sidecars};
 use ente_common::manifest::facts::{MetaFact, Setting, Sidecar};
-use ente_common::manifest::{Digest, Export, PartKey, State};
+use ente_common::manifest::{Digest, Export, Parked, PartKey, State};
 use ente_common::naming::second_sidecar_name;
 
 use crate::decide::{Found, ends_the_run, look, parent};
@@ -70,39 +70,29 @@ pub(crate) struct LeftOver {
 }
 
 impl LeftOver {
-    /// `meta-C-F-P`, `meta-C-F-P-2` for a second one, `sidecar-C-F-P`.
     fn parse(name: &str) -> Option<Self> {
-        let (kind, rest) = name.split_once('-')?;
-        let is_new = match kind {
-            "meta" => true,
-            "sidecar" => false,
+        let (key, is_new, is_second) = match Parked::parse(name)? {
+            Parked::Meta { of, is_second } => (of, true, is_second),
+            Parked::Sidecar(of) => (of, false, false),
             _ => return None,
         };
-        let mut fields = rest.split('-');
-        let mut field = || fields.next()?.parse::<i64>().ok();
-        let key = (field()?, field()?, usize::try_from(field()?).ok()?);
         Some(Self {
             name: name.to_owned(),
             key,
             is_new,
-            is_second: fields.next().is_some(),
+            is_second,
         })
     }
 
     /// What killed runs left of one part.
     pub(crate) fn of(export: &Export, key: PartKey) -> Vec<Self> {
-        let part = format!("{}-{}-{}", key.0, key.1, key.2);
-        let names = [
-            format!("meta-{part}"),
-            format!("meta-{part}-2"),
-            format!("sidecar-{part}"),
-        ];
-        let is_there = |name: &String| {
-            let path = export.state_path(&format!("partial/{name}"));
-            fs::symlink_metadata(path).is_ok()
-        };
-        let there = names.into_iter().filter(is_there);
-        there.filter_map(|name| Self::parse(&name)).collect()
+        let meta = |is_second| Parked::Meta { of: key, is_second };
+        let all = [meta(false), meta(true), Parked::Sidecar(key)];
+        let is_there = |parked: &Parked| fs::symlink_metadata(export.parked(*parked)).is_ok();
+        let there = all.into_iter().filter(is_there);
+        there
+            .filter_map(|parked| Self::parse(&parked.to_string()))
+            .collect()
     }
 
     /// Moves it to its place, or removes it where it has none. One that was edited is kept, and so is one that cannot be moved now.
@@ -316,25 +306,4 @@ fn place(state: &State, at: Sidecars, key: PartKey) -> Option<(String, Option<St
     let first = at.path(folder, &format!("{name}.json"))?;
     let second = second_sidecar_name(name).and_then(|second| at.path(folder, &second));
     Some((first, second))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_in_partial_are_read() {
-        for (name, expected) in [
-            ("sidecar-13-101-0", Some(((13, 101, 0), false, false))),
-            ("meta-13-101-1", Some(((13, 101, 1), true, false))),
-            ("meta-13-101-1-2", Some(((13, 101, 1), true, true))),
-            ("meta-13-101", None),
-            ("sidecar-13-x-0", None),
-            ("get-13-101-0", None),
-        ] {
-            let left = LeftOver::parse(name);
-            let found = left.map(|left| (left.key, left.is_new, left.is_second));
-            assert_eq!(found, expected, "{name}");
-        }
-    }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ente_common::api::{ApiError, Client, ErrorKind, Fetched, ObjectBody, Retry};
 use ente_common::layout;
+use ente_common::manifest::Parked;
 use ente_common::ui::Progress;
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
@@ -106,8 +107,8 @@ impl Downloader {
     /// Fetches one object. What came of it stays in `partial/` when that fails or is dropped half-way.
     pub(crate) async fn fetch(&self, fetch: &Fetch) -> Result<Whole, Trouble> {
         let final_path = layout::join(&self.state_dir, &layout::object(fetch.id, fetch.version));
-        let partial = layout::partial_download(fetch.id, fetch.version);
-        let path = layout::join(&self.state_dir, &partial);
+        let parked = Parked::Download((fetch.id, fetch.version));
+        let path = layout::join(&self.state_dir, &format!("partial/{parked}"));
         let (size, adopt) = (fetch.size, fetch.adopt);
         let opening = tokio::task::spawn_blocking(move || {
             if adopt && fs::metadata(&final_path).is_ok_and(|found| Some(found.len()) == size) {

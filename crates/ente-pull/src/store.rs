@@ -12,7 +12,7 @@ use ente_common::disk;
 use ente_common::exit::Failure;
 use ente_common::layout;
 use ente_common::manifest::facts::{Failed, Object, PullFact};
-use ente_common::manifest::{ContentKey, Export, Journal, State, private_dir};
+use ente_common::manifest::{ContentKey, Export, Journal, Parked, State, private_dir};
 
 use crate::download::Whole;
 use crate::plan::Fetch;
@@ -304,12 +304,10 @@ impl Store {
         for found in listing {
             let found = found.map_err(|error| cannot("read", &partial, &error))?;
             let name = found.file_name();
-            let Some(name) = name.to_str().and_then(|name| name.strip_prefix("get-")) else {
-                continue;
-            };
-            let key = name.rsplit_once('-');
-            let key = key.and_then(|(id, version)| Some((id.parse().ok()?, version.parse().ok()?)));
-            if key.is_none_or(|key| !needed.contains(&key)) {
+            let parked = name.to_str().and_then(Parked::parse);
+            if let Some(Parked::Download(key)) = parked
+                && !needed.contains(&key)
+            {
                 fs::remove_file(found.path())
                     .map_err(|error| cannot("remove", &found.path(), &error))?;
             }
@@ -331,7 +329,8 @@ pub(crate) fn drop_parts(export: &Export) -> Result<(), Failure> {
     };
     for found in listing {
         let found = found.map_err(|error| cannot("read", &partial, &error))?;
-        if found.file_name().as_encoded_bytes().starts_with(b"get-") {
+        let name = found.file_name();
+        if let Some(Parked::Download(_)) = name.to_str().and_then(Parked::parse) {
             fs::remove_file(found.path())
                 .map_err(|error| cannot("remove", &found.path(), &error))?;
         }

@@ -12,7 +12,7 @@ use ente_common::digest::ContentHasher;
 use ente_common::disk::mtime_us;
 use ente_common::id::Version;
 use ente_common::layout::{STATE_DIR, join};
-use ente_common::manifest::Export;
+use ente_common::manifest::{Export, Parked};
 use ente_common::ui::Progress;
 
 use crate::check::{Class, Digest, Seen, classify};
@@ -250,23 +250,18 @@ impl Looker {
         if of.what == What::Object {
             return Ok(None);
         }
-        let place = format!("{}-{}-{}", of.collection, of.file, of.part);
-        let mut names = match (of.what, of.version) {
+        let key = (of.collection, of.file, of.part);
+        let meta = |is_second| Parked::Meta { of: key, is_second };
+        let parked = match (of.what, of.version) {
             (What::Content, Some(version)) => {
-                vec![
-                    format!("new-{place}-{version}"),
-                    format!("old-{place}-{version}"),
-                ]
+                vec![Parked::New(key, version), Parked::Old(key, version)]
             }
-            (What::Sidecar, _) => vec![
-                format!("sidecar-{place}"),
-                format!("meta-{place}"),
-                format!("meta-{place}-2"),
-            ],
+            (What::Sidecar, _) => vec![Parked::Sidecar(key), meta(false), meta(true)],
             _ => vec![],
         };
+        let mut names: Vec<String> = parked.iter().map(Parked::to_string).collect();
         if let Some((_, below)) = path.split_once('/') {
-            names.push(format!("album-{}/{below}", of.collection));
+            names.push(format!("{}/{below}", Parked::Album(of.collection)));
         }
         let paths = names.into_iter().map(|name| format!("{PARTIAL}/{name}"));
         let mut files = paths.filter(|path| join(&self.root, path).is_file());
@@ -278,16 +273,17 @@ impl Looker {
 
     /// As [`under_way`](Self::under_way), of a part that was in any album.
     fn on_the_move(&self, of: &Subject, version: Version) -> io::Result<Option<String>> {
-        let ending = format!("-{}-{}-{version}", of.file, of.part);
         let entries = match fs::read_dir(join(&self.root, PARTIAL)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             entries => entries?,
         };
         for entry in entries {
             let name = entry?.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with("old-") && name.ends_with(&ending) {
-                return Ok(Some(format!("{PARTIAL}/{name}")));
+            let parked = name.to_str().and_then(Parked::parse);
+            if let Some(parked @ Parked::Old((_, file, part), found)) = parked
+                && (file, part, found) == (of.file, of.part, version)
+            {
+                return Ok(Some(format!("{PARTIAL}/{parked}")));
             }
         }
         Ok(None)

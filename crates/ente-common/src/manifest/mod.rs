@@ -13,6 +13,7 @@ pub mod follow;
 mod hash;
 pub mod journal;
 pub mod lock;
+pub mod parked;
 pub mod rest;
 pub mod setting;
 pub mod state;
@@ -32,6 +33,7 @@ pub use focus::{Focus, News};
 pub use hash::Digest;
 pub use journal::{FORMAT, Journal, JournalError};
 pub use lock::{Lock, LockError};
+pub use parked::Parked;
 pub use rest::Rest;
 pub use state::{ContentKey, PartKey, PlacementKey, State};
 pub use waiting::Waiting;
@@ -233,6 +235,11 @@ impl Export {
     /// A path below `.ente/`.
     pub fn state_path(&self, relative: &str) -> PathBuf {
         crate::layout::join(&self.state_dir(), relative)
+    }
+
+    /// Where something waits for its place.
+    pub fn parked(&self, parked: Parked) -> PathBuf {
+        self.state_path(&format!("partial/{parked}"))
     }
 
     /// What `export.json` says.

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::Parked;
 use super::facts::DecryptFact;
 use super::follow::Follow;
 use super::journal::{Facts, check_format, journal_path, kind_of, last_lines, read_line};
@@ -178,7 +179,9 @@ impl Rest {
 /// A run that was killed, or that goes on, may have left something that no journal tells: the lock of `tool`, or whole files that wait.
 pub fn is_disturbed(state_dir: &Path, tool: &str) -> bool {
     // Parts of downloads alone are nothing to anybody but `ente-pull`, which knows of them.
-    is_disturbed_by(state_dir, tool, |name| !name.starts_with("get-"))
+    is_disturbed_by(state_dir, tool, |name| {
+        !matches!(Parked::parse(name), Some(Parked::Download(_)))
+    })
 }
 
 /// As [`is_disturbed`], where other tools may be at work, and of what waits only some `matters`, by its name.
@@ -328,7 +331,7 @@ mod tests {
         let partial = dir.path().join("partial");
         assert!(!is_disturbed(dir.path(), "meta"));
         fs::create_dir(&partial).unwrap();
-        fs::write(partial.join("get-1-00"), "").unwrap();
+        fs::write(partial.join("get-1-0011223344556677"), "").unwrap();
         assert!(!is_disturbed(dir.path(), "meta"));
         fs::write(partial.join("meta-1-2-0"), "").unwrap();
         assert!(is_disturbed(dir.path(), "meta"));

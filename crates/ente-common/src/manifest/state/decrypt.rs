@@ -99,6 +99,14 @@ impl DecryptState {
         setting::stored(&self.settings, "on_remove").unwrap_or_default()
     }
 
+    /// The placements of one collection, by file ID.
+    pub fn placements_in(&self, collection: i64) -> impl Iterator<Item = &Placement> {
+        let placements = self
+            .placements
+            .range((collection, i64::MIN)..=(collection, i64::MAX));
+        placements.map(|(_, placement)| &**placement)
+    }
+
     /// The placements of a file, by collection: one look for each collection, whatever these hold.
     pub fn placements_of(&self, file: i64) -> impl Iterator<Item = &Placement> {
         let first_from = |collection| {
