@@ -3,6 +3,7 @@
 
 mod adopt;
 mod crash;
+mod ends;
 mod faults;
 mod fuzz;
 mod golden;

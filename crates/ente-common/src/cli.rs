@@ -13,8 +13,9 @@ use clap::builder::Resettable;
 use clap::{Args, Command, Parser, ValueEnum};
 
 use crate::exit::{Exit, Failure, chain};
-use crate::record::{Input, RecordError, Writer};
+use crate::record::{Input, Record, RecordError, Writer};
 use crate::ui::Ui;
+use crate::upstream::Upstream;
 
 /// When records are printed on standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -134,6 +135,34 @@ impl Io {
             ui: Ui::new(tool, common.quiet, stdout_is_pipe()),
             interrupt: on_signals(),
             clock: now_us,
+        }
+    }
+
+    /// Prints a record.
+    ///
+    /// # Errors
+    /// When it cannot be written; with [`Exit::PipeClosed`] when nobody reads it.
+    pub fn print(&mut self, record: &Record) -> Result<(), Failure> {
+        self.records
+            .write(record)
+            .map_err(|error| output_failure(&error))
+    }
+
+    /// Ends a stage: prints its `end` where all records came, and says so where they were cut short. Tells what passed.
+    ///
+    /// # Errors
+    /// When the records could not be read on, or `end` not be printed.
+    pub fn finish(&mut self, upstream: Upstream, end: &Record) -> Result<Exit, Failure> {
+        let exit = upstream.exit();
+        if let Some(error) = upstream.error {
+            return Err(error.into());
+        }
+        match upstream.end {
+            Some(_) => self.print(end).map(|()| exit),
+            None => {
+                self.ui.warning(&cut_short());
+                Ok(exit.and(Exit::Failed))
+            }
         }
     }
 

@@ -11,6 +11,7 @@ pub mod model;
 pub mod naming;
 pub mod record;
 pub mod token;
+pub mod upstream;
 pub mod wire;
 
 #[cfg(feature = "crypto")]

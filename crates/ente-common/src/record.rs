@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::exit::{Exit, Failure};
 use crate::manifest::Account;
+use crate::upstream::Upstream;
 
 /// The version of the protocol that this build speaks.
 pub const VERSION: u64 = 1;
@@ -311,19 +312,14 @@ impl<R: BufRead> Input<R> {
         Ok(Some(record))
     }
 
-    /// The `end` record; `None` if the input was cut short (or is not read to its end).
-    pub fn end(&self) -> Option<&Record> {
-        self.end.as_ref()
-    }
-
-    /// Problems that passed so far.
-    pub fn problems(&self) -> u64 {
-        self.problems
-    }
-
-    /// Findings that passed so far.
-    pub fn findings(&self) -> u64 {
-        self.findings
+    /// How it ended, once it is read to its end.
+    pub fn upstream(&self) -> Upstream {
+        Upstream {
+            end: self.end.clone(),
+            problems: self.problems,
+            findings: self.findings,
+            error: None,
+        }
     }
 }
 
@@ -510,13 +506,13 @@ mod tests {
             input("{\"v\":1,\"type\":\"problem\"}\n{\"v\":1,\"type\":\"end\"}").unwrap();
         while records.next_record().unwrap().is_some() {}
         assert!(
-            records.end().is_none(),
+            records.upstream().end.is_none(),
             "a last line without its line feed does not count"
         );
-        assert_eq!(records.problems(), 1);
+        assert_eq!(records.upstream().problems, 1);
         let mut records = input("{\"v\":1,\"type\":\"end\",\"counts\":{}}\n").unwrap();
         assert!(records.next_record().unwrap().is_none());
-        assert!(records.end().is_some());
+        assert!(records.upstream().is_whole());
     }
 
     #[test]

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use crossbeam_channel::Receiver;
-use ente_common::cli::cut_short;
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::ContentKey;
 use ente_common::record::{Record, Scope};
 use ente_common::ui::human_count;
+use ente_common::upstream::{Event, Upstream};
 use serde_json::{Value, json};
 
-use crate::input::{Ended, Event};
-use crate::listing::{self, end_of, print};
+use crate::NAME;
+use crate::listing;
 use crate::plan::lacks;
 use crate::run::{Run, SHOWN_PROBLEMS};
 use crate::tree::Did;
@@ -71,40 +71,32 @@ impl Run<'_> {
     }
 
     /// What no record named is printed; what is left over is cleared away; the end.
-    pub(crate) fn finish(mut self, ended: Ended) -> Result<Exit, Failure> {
-        let mut exit = Exit::Done;
+    pub(crate) fn finish(mut self, ended: Upstream) -> Result<Exit, Failure> {
         if ended.end.is_some() && self.scope == Scope::All && !self.io.interrupt.is_set() {
             self.drop_leftovers()?;
         }
         self.print_left()?;
-        if self.counts.problems + ended.problems > 0 {
-            exit = exit.and(Exit::Problems);
-        }
-        if ended.findings > 0 {
-            exit = exit.and(Exit::Differences);
-        }
-        let is_whole = ended.end.is_some() && ended.error.is_none() && !self.io.interrupt.is_set();
+        let exit = self.exit().and(ended.exit());
+        let is_whole = ended.is_whole() && !self.io.interrupt.is_set();
         let is_done = exit == Exit::Done && is_whole && self.scope == Scope::All;
         if is_done && self.surveyed && !self.is_behind {
             self.rest()?;
         }
         self.tree.sync()?;
-        let end = end_of(ended.end.as_ref(), self.counts.to_value());
+        let end = ended.end_with(NAME, self.counts.to_value());
         self.summary(&end);
-        if let Some(error) = ended.error {
-            return Err(error.into());
-        }
-        if self.io.interrupt.is_set() {
+        if ended.error.is_none() && self.io.interrupt.is_set() {
             return Ok(exit);
         }
-        match ended.end {
-            Some(_) => print(self.io, &end)?,
-            None => {
-                self.io.ui.warning(&cut_short());
-                exit = exit.and(Exit::Failed);
-            }
+        Ok(self.io.finish(ended, &end)?.and(exit))
+    }
+
+    /// How the run ends, as far as it is about this tool.
+    fn exit(&self) -> Exit {
+        match self.counts.problems {
+            0 => Exit::Done,
+            _ => Exit::Problems,
         }
-        Ok(exit)
     }
 
     /// Drops spooled objects that nothing needs any more: a run was stopped before it could, or the account has other content by now.
@@ -169,12 +161,12 @@ impl Run<'_> {
 
     /// Prints what would be done.
     pub(crate) fn dry_run(mut self, events: &Receiver<Event>) -> Result<Exit, Failure> {
-        let mut ended = Ended::default();
+        let mut ended = Upstream::default();
         for event in events {
             match event {
                 // What the stages before found is theirs to say; files are planned from the manifest.
                 Event::Record(record) if record.kind() == "file" => {}
-                Event::Record(record) => print(self.io, &record)?,
+                Event::Record(record) => self.io.print(&record)?,
                 Event::Over(over) => {
                     ended = over;
                     break;
@@ -193,17 +185,7 @@ impl Run<'_> {
             &self.steps,
             &self.siblings,
         )?;
-        let mut exit = Exit::Done;
-        if self.counts.problems + ended.problems > 0 {
-            exit = exit.and(Exit::Problems);
-        }
-        match &ended.end {
-            Some(end) => print(self.io, &end_of(Some(end), json!({})))?,
-            None => {
-                self.io.ui.warning(&cut_short());
-                exit = exit.and(Exit::Failed);
-            }
-        }
-        Ok(exit)
+        let end = ended.end_with(NAME, json!({}));
+        Ok(self.io.finish(ended, &end)?.and(self.exit()))
     }
 }

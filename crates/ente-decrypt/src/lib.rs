@@ -11,7 +11,6 @@ mod content;
 mod desired;
 mod draft;
 mod finish;
-mod input;
 mod links;
 mod listing;
 pub mod live;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::Path;
 
-use ente_common::cli::{Io, Tool as _, output_failure};
+use ente_common::cli::Io;
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::{Export, State};
 use ente_common::record::{Begin, Input, Record};
@@ -39,7 +39,7 @@ pub(crate) fn pass<R: BufRead>(
         Some(export) => State::load(&export.state_dir())?,
         None => State::default(),
     };
-    print(io, &begin_of(input.begin_record(), None))?;
+    io.print(&begin_of(input.begin_record(), None))?;
     while let Some(mut record) = input.next_record()? {
         match record.kind() {
             "collection" => {
@@ -55,23 +55,14 @@ pub(crate) fn pass<R: BufRead>(
             "file" => annotate_listed(&state, &mut record),
             _ => {}
         }
-        print(io, &record)?;
+        io.print(&record)?;
         if io.interrupt.is_set() {
             return Ok(Exit::Done);
         }
     }
-    let mut exit = Exit::Done;
-    if input.problems() > 0 {
-        exit = exit.and(Exit::Problems);
-    }
-    if input.findings() > 0 {
-        exit = exit.and(Exit::Differences);
-    }
-    match input.end() {
-        Some(end) => print(io, &end_of(Some(end), json!({})))?,
-        None => exit = exit.and(Exit::Failed),
-    }
-    Ok(exit)
+    let upstream = input.upstream();
+    let end = upstream.end_with(NAME, json!({}));
+    io.finish(upstream, &end)
 }
 
 /// The `begin` to print: that of the stage before under our name, with another scope where one is given.
@@ -81,26 +72,6 @@ pub(crate) fn begin_of(upstream: &Record, scope: Option<&str>) -> Record {
         begin = begin.with("scope", scope);
     }
     begin
-}
-
-/// The `end` to print: that of the stage before with our counts.
-pub(crate) fn end_of(upstream: Option<&Record>, counts: Value) -> Record {
-    let mut end = upstream.cloned().unwrap_or_else(|| Record::new("end"));
-    let all = end.members.entry("counts").or_insert_with(|| json!({}));
-    if let Some(all) = all.as_object_mut() {
-        all.insert(Args::NAME.into(), counts);
-    }
-    end
-}
-
-/// Prints a record.
-///
-/// # Errors
-/// When nobody reads it.
-pub(crate) fn print(io: &mut Io, record: &Record) -> Result<(), Failure> {
-    io.records
-        .write(record)
-        .map_err(|error| output_failure(&error))
 }
 
 /// Prints what would be done: a `file` record for each file, a line for each placement.
@@ -113,7 +84,7 @@ pub(crate) fn plan(
     desired: &Desired,
     structure: &Structure,
     siblings: &Siblings,
-) -> Result<u64, Failure> {
+) -> Result<(), Failure> {
     let state = &tree.state;
     let mut files: BTreeMap<i64, Vec<Value>> = BTreeMap::new();
     let mut add = |key: (i64, i64), did: &str, gone: bool| {
@@ -165,7 +136,6 @@ pub(crate) fn plan(
             add(key, did, false);
         }
     }
-    let count = files.len() as u64;
     for (id, placements) in files {
         for placement in &placements {
             let path = placement["path"].as_str().unwrap_or_default();
@@ -176,7 +146,7 @@ pub(crate) fn plan(
             .with("id", id)
             .with("change", json!(["pending"]))
             .with("placements", placements);
-        print(io, &record)?;
+        io.print(&record)?;
     }
-    Ok(count)
+    Ok(())
 }

@@ -22,13 +22,13 @@ use ente_common::manifest::{
 use ente_common::naming::MAX_NAME_BYTES;
 use ente_common::record::{Begin, Expect, Input, Problem, Record, Scope, path_to_value};
 use ente_common::ui::Progress;
+use ente_common::upstream::{Event, READ_AHEAD, Upstream, read_ahead};
 
 use crate::adopt::Adoption;
 use crate::content::{Done, Job, Workshop};
 use crate::desired::{Desired, Stale};
 use crate::finish::Counts;
-use crate::input::{Ended, Event, events_of, no_events};
-use crate::listing::{begin_of, print};
+use crate::listing::begin_of;
 use crate::open::Library;
 use crate::plan::{Siblings, Structure, lacks, relinks, structure};
 use crate::pool::{BATCH_FILES, Group, Pool};
@@ -152,11 +152,13 @@ impl<'a> Run<'a> {
             Some(input) => begin_of(input.begin_record(), scope),
             None => begin_of(&self.own_begin().to_record(), scope),
         };
-        print(self.io, &begin)?;
-        let events = match input {
-            Some(input) => events_of(input),
-            None => no_events(),
-        };
+        self.io.print(&begin)?;
+        let (send, events) = bounded(READ_AHEAD);
+        match input {
+            Some(input) => read_ahead(input, move |event| send.send(event).is_ok()),
+            // There is room for it.
+            None => drop(send.send(Event::Over(Upstream::none()))),
+        }
         if self.args.dry_run {
             return self.dry_run(&events);
         }
@@ -183,7 +185,7 @@ impl<'a> Run<'a> {
     }
 
     /// Starts the workers and goes through everything that comes in.
-    fn work(&mut self, events: &Receiver<Event>) -> Result<Ended, Failure> {
+    fn work(&mut self, events: &Receiver<Event>) -> Result<Upstream, Failure> {
         let (to_do, jobs) = bounded::<Job>(self.pool.capacity());
         let (hand_over, results) = bounded::<Done>(self.pool.capacity());
         let workshop = Workshop::new(
@@ -220,8 +222,8 @@ impl<'a> Run<'a> {
         events: &Receiver<Event>,
         to_do: &Sender<Job>,
         results: &Receiver<Done>,
-    ) -> Result<Ended, Failure> {
-        let mut ended: Option<Ended> = None;
+    ) -> Result<Upstream, Failure> {
+        let mut ended: Option<Upstream> = None;
         let nothing = never();
         loop {
             if self.io.interrupt.is_set() {
@@ -267,7 +269,7 @@ impl<'a> Run<'a> {
                 recv(if has_room { events } else { &nothing }) -> event => match event {
                     Ok(Event::Record(record)) => self.take_in(record, events, &mut ended)?,
                     Ok(Event::Over(over)) => ended = Some(over),
-                    Err(_) => ended = Some(Ended::default()),
+                    Err(_) => ended = Some(Upstream::default()),
                 },
                 recv(results) -> done => {
                     if let Ok(done) = done {
@@ -320,7 +322,7 @@ impl<'a> Run<'a> {
         // Whoever waits for the next round need not keep out who checks what is there.
         self.tree.end_writing();
         self.claim.be_patient(self.io);
-        print(self.io, record)?;
+        self.io.print(record)?;
         self.surveyed = false;
         self.is_last = false;
         Ok(())
@@ -449,7 +451,7 @@ impl<'a> Run<'a> {
     fn release_held(&mut self) -> Result<(), Failure> {
         for mut record in std::mem::take(&mut self.held) {
             self.name_collection(&mut record);
-            print(self.io, &record)?;
+            self.io.print(&record)?;
         }
         Ok(())
     }
@@ -545,7 +547,7 @@ impl<'a> Run<'a> {
         &mut self,
         record: Record,
         events: &Receiver<Event>,
-        ended: &mut Option<Ended>,
+        ended: &mut Option<Upstream>,
     ) -> Result<(), Failure> {
         let mut records = vec![record];
         let ends_round = |record: &Record| record.kind() == "round";
@@ -562,11 +564,11 @@ impl<'a> Run<'a> {
                 "file" => files.push(record),
                 "collection" if self.surveyed => {
                     self.name_collection(&mut record);
-                    print(self.io, &record)?;
+                    self.io.print(&record)?;
                 }
                 "collection" => self.held.push(record),
                 "round" => self.round = Some(record),
-                _ => print(self.io, &record)?,
+                _ => self.io.print(&record)?,
             }
         }
         self.take_files(files)
@@ -625,7 +627,7 @@ impl<'a> Run<'a> {
 
     fn print_file(&mut self, mut record: Record) -> Result<(), Failure> {
         annotate(&mut self.tree, &mut record, &mut self.counts);
-        print(self.io, &record)
+        self.io.print(&record)
     }
 
     /// One group of a file is done: when it was the last, what waited for the file is printed.
@@ -663,7 +665,7 @@ impl<'a> Run<'a> {
             id,
             &mut self.counts,
         );
-        print(self.io, &record)
+        self.io.print(&record)
     }
 
     fn name_collection(&mut self, record: &mut Record) {
@@ -682,7 +684,7 @@ impl<'a> Run<'a> {
         for problem in std::mem::take(&mut self.tree.problems) {
             self.counts.problems += 1;
             if self.io.records.prints() {
-                print(self.io, &problem.to_record())?;
+                self.io.print(&problem.to_record())?;
             } else if self.counts.problems <= SHOWN_PROBLEMS {
                 self.io.ui.warning(&problem.to_failure());
             }

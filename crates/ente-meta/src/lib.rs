@@ -2,7 +2,6 @@
 
 mod decide;
 mod filter;
-mod input;
 mod job;
 mod open;
 mod plan;

@@ -1,22 +1,22 @@
 //! The flow of records: gathered in batches, looked at side by side, printed once their sidecars are safe.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-use ente_common::cli::{Io, cut_short, output_failure};
+use ente_common::cli::Io;
 use ente_common::exit::{Exit, Failure};
 use ente_common::layout::Sidecars;
 use ente_common::manifest::facts::{MetaFact, Sidecar};
 use ente_common::manifest::{PartKey, State};
 use ente_common::record::{Input, Problem, Record};
 use ente_common::ui::Progress;
+use ente_common::upstream::{Event, READ_AHEAD, Upstream, read_ahead};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use crate::decide::Outcome;
 use crate::filter::Filter;
-use crate::input::{Incoming, read_ahead};
 use crate::job::{Job, Told, file_record};
 use crate::open::{Entries, Library, live_placements, record_entries};
 use crate::plan::Planner;
@@ -112,44 +112,39 @@ impl<'a> Stage<'a> {
         self.progress = ui
             .is_lively()
             .then(|| ui.progress("exporting", expect.files, expect.bytes));
-        self.print(begin)?;
-        let incoming = read_ahead(input);
+        self.io.print(begin)?;
+        let (send, events) = sync_channel(READ_AHEAD);
+        read_ahead(input, move |event| send.send(event).is_ok());
         let mut has_loaded = false;
-        let end = loop {
+        let upstream = loop {
             if self.io.interrupt.is_set() {
                 self.flush()?;
-                return self.close(None);
+                return self.close(Upstream::default());
             }
-            match incoming.recv_timeout(BATCH_AGE) {
-                Ok(Incoming::Record(record)) => {
+            match events.recv_timeout(BATCH_AGE) {
+                Ok(Event::Record(record)) => {
                     if !has_loaded {
                         self.load()?;
                         has_loaded = true;
                     }
                     self.take(record)?;
                 }
-                Ok(Incoming::End(Some(end))) if !has_loaded => {
-                    return self.finish(end);
-                }
-                Ok(Incoming::End(end)) => break end,
-                Ok(Incoming::Broken(error)) => {
-                    self.flush()?;
-                    return Err(error.into());
-                }
+                Ok(Event::Over(upstream)) => break upstream,
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break None,
+                Err(RecvTimeoutError::Disconnected) => break Upstream::default(),
             }
             if self.since.elapsed() >= BATCH_AGE {
                 self.flush()?;
             }
         };
+        if upstream.is_whole() && !has_loaded {
+            return self.finish(upstream);
+        }
         self.flush()?;
-        let Some(end) = end else {
-            self.io.ui.warning(&cut_short());
-            return Ok(self.close(None)?.and(Exit::Failed));
-        };
-        self.pending()?;
-        self.close(Some(end))
+        if upstream.is_whole() {
+            self.pending()?;
+        }
+        self.close(upstream)
     }
 
     /// Begins to go by the manifest.
@@ -174,7 +169,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Does what is pending where nothing was loaded yet.
-    fn finish(mut self, end: Record) -> Result<Exit, Failure> {
+    fn finish(mut self, upstream: Upstream) -> Result<Exit, Failure> {
         let state_dir = self
             .writer
             .as_ref()
@@ -184,7 +179,7 @@ impl<'a> Stage<'a> {
             self.load()?;
             self.pending()?;
         }
-        self.close(Some(end))
+        self.close(upstream)
     }
 
     /// Goes through the whole export by itself; with `all`, prints every file.
@@ -192,10 +187,9 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// With what ended the run.
     pub(crate) fn walk(mut self, begin: &Record, all: bool) -> Result<Exit, Failure> {
-        self.print(begin)?;
-        let end = Record::new("end").with("counts", json!({}));
+        self.io.print(begin)?;
         if !all {
-            return self.finish(end);
+            return self.finish(Upstream::none());
         }
         self.library.load(None)?;
         self.library.refresh()?;
@@ -208,14 +202,7 @@ impl<'a> Stage<'a> {
             self.queue_file(record, file, false)?;
         }
         self.flush()?;
-        self.close(Some(end))
-    }
-
-    fn print(&mut self, record: &Record) -> Result<(), Failure> {
-        self.io
-            .records
-            .write(record)
-            .map_err(|error| output_failure(&error))
+        self.close(Upstream::none())
     }
 
     fn print_albums(&mut self) -> Result<(), Failure> {
@@ -460,7 +447,7 @@ impl<'a> Stage<'a> {
         }
         for (item, told) in items.into_iter().zip(told) {
             match (item, told) {
-                (Item::Pass(record), _) => self.print(&record)?,
+                (Item::Pass(record), _) => self.io.print(&record)?,
                 (Item::File(job), told) => {
                     let is_news = !job.is_pending || written.contains(&job.file);
                     self.print_file(*job, told.unwrap_or_default(), is_news)?;
@@ -492,7 +479,7 @@ impl<'a> Stage<'a> {
         let file = job.file;
         if is_news && let Some(record) = job.finish(&self.library, self.plan.filter, &told) {
             self.tally.files += 1;
-            self.print(&record)?;
+            self.io.print(&record)?;
         }
         match told.unread {
             Some(cause) if self.tally.is_first_told(file) => {
@@ -505,7 +492,7 @@ impl<'a> Stage<'a> {
     fn problem(&mut self, problem: Problem) -> Result<(), Failure> {
         let prints = self.io.records.prints();
         self.tally.problem(&problem, &self.io.ui, prints);
-        self.print(&problem.to_record())
+        self.io.print(&problem.to_record())
     }
 
     /// What the manifest shows as pending: sidecars that do not hold, and facts of those that went with their files.
@@ -559,7 +546,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Tells people and the next stage how it went.
-    fn close(mut self, end: Option<Record>) -> Result<Exit, Failure> {
+    fn close(mut self, upstream: Upstream) -> Result<Exit, Failure> {
         if let Some(progress) = self.progress.take() {
             progress.finish();
         }
@@ -570,13 +557,13 @@ impl<'a> Stage<'a> {
             let hint = "`ente-meta --print` shows the names of all albums";
             self.io.ui.warning(&warning.hint(hint));
         }
-        let is_whole = end.is_some();
-        let end = self.tally.add_to(end.unwrap_or_else(|| Record::new("end")));
+        let end = upstream.end_with("ente-meta", self.tally.counts());
         self.io.ui.summary(&end);
-        if is_whole && !self.io.interrupt.is_set() {
-            self.print(&end)?;
+        let exit = self.tally.exit();
+        if upstream.error.is_none() && self.io.interrupt.is_set() {
+            return Ok(exit);
         }
-        Ok(self.tally.exit())
+        Ok(self.io.finish(upstream, &end)?.and(exit))
     }
 }
 

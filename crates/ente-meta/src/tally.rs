@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use ente_common::exit::{Exit, Failure};
 use ente_common::record::{Problem, Record};
 use ente_common::ui::{Ui, human_count};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Problems that are shown one by one where nobody reads records.
 const SHOWN: u64 = 5;
@@ -86,19 +86,14 @@ impl Tally {
         }
     }
 
-    /// The `end` record with our counts in it.
-    pub(crate) fn add_to(&self, mut end: Record) -> Record {
-        let counts = end.members.entry("counts").or_insert_with(|| json!({}));
-        if let Some(counts) = counts.as_object_mut() {
-            let own = json!({
-                "files": self.files,
-                "sidecars": self.written,
-                "left": self.left.len(),
-                "problems": self.problems,
-            });
-            counts.insert("ente-meta".into(), own);
-        }
-        end
+    /// For the `end` record.
+    pub(crate) fn counts(&self) -> Value {
+        json!({
+            "files": self.files,
+            "sidecars": self.written,
+            "left": self.left.len(),
+            "problems": self.problems,
+        })
     }
 
     /// How the run ends if nothing else is said.

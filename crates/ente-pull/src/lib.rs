@@ -30,12 +30,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use ente_common::api::Connection;
-use ente_common::cli::{Common, Io, Tool, cut_short, output_failure, run_id};
+use ente_common::cli::{Common, Io, Tool, run_id};
 use ente_common::exit::{Exit, Failure};
 use ente_common::keystore::KeystoreArgs;
 use ente_common::manifest::Export;
 use ente_common::manifest::setting::Objects;
 use ente_common::record::{Begin, Record};
+use ente_common::upstream::Upstream;
 use tokio::time::Instant;
 
 use jobs::JobsArg;
@@ -219,7 +220,7 @@ struct Named {
     ids: Ids,
     /// What went wrong before: whoever reads on must know.
     problems: Vec<Record>,
-    is_whole: bool,
+    end: Option<Record>,
 }
 
 impl Named {
@@ -236,8 +237,17 @@ impl Named {
             begin: input.begin().clone(),
             ids,
             problems,
-            is_whole: input.end().is_some(),
+            end: input.upstream().end,
         })
+    }
+
+    /// How the stage before ended. Its findings are what this one is to fetch: they go no further.
+    fn upstream(&self) -> Upstream {
+        Upstream {
+            end: self.end.clone(),
+            problems: self.problems.len() as u64,
+            ..Upstream::default()
+        }
     }
 }
 
@@ -278,7 +288,7 @@ async fn rounds(
                     return Ok(Exit::Interrupted);
                 }
                 if args.interval().is_some() {
-                    write(io, &counts.to_record("round"))?;
+                    io.print(&counts.to_record("round"))?;
                 }
             }
             // A network that is down for a while is no reason to stop watching.
@@ -286,7 +296,7 @@ async fn rounds(
                 io.ui.warning(&failure);
                 // What it printed stands, and the stages behind are not to wait for the network.
                 if counts.records > 0 {
-                    write(io, &counts.to_record("round"))?;
+                    io.print(&counts.to_record("round"))?;
                 }
             }
             Err(failure) if failure.exit == Exit::Interrupted => return Ok(Exit::Interrupted),
@@ -299,24 +309,14 @@ async fn rounds(
             _ => break,
         }
     }
-    let upstream = named.map_or(&[][..], |named| &named.problems);
-    upstream.iter().try_for_each(|problem| write(io, problem))?;
-    let exit = match total.problems + upstream.len() as u64 {
+    let problems = named.map_or(&[][..], |named| &named.problems);
+    problems.iter().try_for_each(|problem| io.print(problem))?;
+    let exit = match total.problems {
         0 => Exit::Done,
         _ => Exit::Problems,
     };
-    if named.is_some_and(|named| !named.is_whole) {
-        io.ui.warning(&cut_short());
-        return Ok(exit.and(Exit::Failed));
-    }
-    write(io, &total.to_record("end"))?;
-    Ok(exit)
-}
-
-fn write(io: &mut Io, record: &Record) -> Result<(), Failure> {
-    io.records
-        .write(record)
-        .map_err(|error| output_failure(&error))
+    let upstream = named.map_or_else(Upstream::none, Named::upstream);
+    Ok(io.finish(upstream, &total.to_record("end"))?.and(exit))
 }
 
 /// The text is a run ID; what comes from outside may be anything.

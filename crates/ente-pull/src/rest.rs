@@ -65,7 +65,7 @@ pub(crate) async fn round(task: &Task<'_>, io: &mut Io) -> Result<bool, Failure>
     }
     if !task.has_begun.replace(true) {
         let begin = round::begin(task, Expect::default())?;
-        crate::write(io, &begin.to_record())?;
+        io.print(&begin.to_record())?;
     }
     let files = human_count(files(&rest) as u64);
     io.ui.note(&format!("nothing new; {files} files"));

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use walkdir::WalkDir;
 
 use crate::look::read_whole;
-use crate::report::{UNREADABLE_HINT, counted, print};
+use crate::report::{UNREADABLE_HINT, counted};
 use crate::stream::finish;
 use crate::whole::pool;
 use crate::{Args, NAME};
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args, folder: &Path, io: &mut Io) -> Result<Exit, Failu
     export.check_account(&begin.account)?;
     let _lock = export.lock(NAME, &begin.run, (io.clock)(), args.break_lock)?;
     let state = State::load(&export.state_dir())?;
-    print(io, &input.begin_record().clone().with("tool", NAME))?;
+    io.print(&input.begin_record().clone().with("tool", NAME))?;
     let mut adopter = Adopter::new(folder, &export, &state)?;
     adopter.read(args, io)?;
     while let Some(mut record) = input.next_record()? {
@@ -64,12 +64,12 @@ pub(crate) fn run(args: &Args, folder: &Path, io: &mut Io) -> Result<Exit, Failu
         if record.kind() == "file" {
             adopter.look_up(&mut record);
         }
-        print(io, &record)?;
+        io.print(&record)?;
     }
-    let is_whole = input.end().is_some();
-    adopter.record(&export, is_whole)?;
+    let upstream = input.upstream();
+    adopter.record(&export, upstream.is_whole())?;
     adopter.tell(io)?;
-    let exit = finish(&input, Some(adopter.counts()), io)?;
+    let exit = finish(upstream, adopter.counts(), io)?;
     adopter.summary(io);
     Ok(match adopter.problems {
         0 => exit,
@@ -276,7 +276,7 @@ impl<'a> Adopter<'a> {
                 .with("path", path_to_value(&local.fact.path))
                 .with("size", local.fact.size)
                 .with("files", json!(local.ids));
-            print(io, &record)?;
+            io.print(&record)?;
         }
         Ok(())
     }
@@ -299,7 +299,7 @@ impl<'a> Adopter<'a> {
         if !io.records.prints() {
             io.ui.warning(&problem.to_failure());
         }
-        print(io, &problem.to_record())
+        io.print(&problem.to_record())
     }
 
     fn matched(&self) -> u64 {

@@ -14,18 +14,19 @@ use ente_common::wire;
 use serde_json::Value;
 
 use crate::plan::{Expected, InAccount, What};
-use crate::report::print;
 
 /// What a listing came to.
 #[derive(Debug)]
 pub(crate) struct Listed {
     /// How it ended, apart from what is found.
     pub(crate) exit: Exit,
+    /// It was not cut short.
+    pub(crate) has_ended: bool,
     /// It is of the whole account, and was read to its end: what it does not name is not in the account.
     pub(crate) is_whole: bool,
 }
 
-/// Reads a listing into `state`; problems are passed on.
+/// Reads a listing into `state`; problems and findings are passed on.
 ///
 /// # Errors
 /// When the records are no listing, or cannot be read.
@@ -49,7 +50,7 @@ pub(crate) fn read<R: BufRead>(
                     state.pull.files.insert(key, Box::new(file));
                 }
             }
-            "problem" => print(io, &record)?,
+            "problem" | "finding" => io.print(&record)?,
             _ => {}
         }
     }
@@ -57,29 +58,24 @@ pub(crate) fn read<R: BufRead>(
         .pull
         .collections
         .retain(|id, _| collections.contains(id));
-    let mut exit = Exit::Done;
+    let upstream = input.upstream();
+    let mut exit = upstream.exit();
     let is_partial = input.begin().partial;
-    let has_ended = input.end().is_some();
     if is_partial {
         let what = "the listing is of a part of the account; only that is compared";
         let hint = "`ente-pull --list`, without a filter behind it, lists everything";
-        io.ui.warning(&Failure::new(exit, what).hint(hint));
+        io.ui.warning(&Failure::new(Exit::Done, what).hint(hint));
     }
+    let has_ended = upstream.is_whole();
     if !has_ended {
-        exit = Exit::Failed;
-        io.ui.warning(
-            &Failure::new(
-                exit,
-                "the listing was cut short; only what came is compared",
-            )
-            .hint("see what the tool before said"),
-        );
-    }
-    if input.problems() > 0 {
-        exit = exit.and(Exit::Problems);
+        exit = exit.and(Exit::Failed);
+        let what = "the listing was cut short; only what came is compared";
+        let warning = Failure::new(Exit::Failed, what).hint("see what the tool before said");
+        io.ui.warning(&warning);
     }
     Ok(Listed {
         exit,
+        has_ended,
         is_whole: has_ended && !is_partial,
     })
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ente_common::cli::{Io, output_failure};
+use ente_common::cli::Io;
 use ente_common::exit::{Exit, Failure};
 use ente_common::layout::CIPHERTEXT;
 use ente_common::manifest::facts::Finding;
@@ -163,7 +163,7 @@ impl<'a> Report<'a> {
             if examples.len() < SHOWN {
                 examples.push(found.title());
             }
-            print(io, &found.to_record())?;
+            io.print(&found.to_record())?;
         }
         Ok(())
     }
@@ -201,7 +201,7 @@ impl<'a> Report<'a> {
             cause: error.to_string(),
             hint: UNREADABLE_HINT.into(),
         };
-        print(io, &problem.to_record())
+        io.print(&problem.to_record())
     }
 
     /// Findings of every class.
@@ -337,13 +337,6 @@ impl Found {
             (None, None) => self.cause.clone().unwrap_or_default(),
         }
     }
-}
-
-/// Prints one record.
-pub(crate) fn print(io: &mut Io, record: &Record) -> Result<(), Failure> {
-    io.records
-        .write(record)
-        .map_err(|error| output_failure(&error))
 }
 
 /// `1 file`, `12,480 files`.

@@ -4,24 +4,24 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::thread;
 use std::time::Duration;
 
-use ente_common::cli::{Io, cut_short};
+use ente_common::cli::Io;
 use ente_common::digest::ContentHash;
 use ente_common::exit::{Exit, Failure};
 use ente_common::manifest::{Export, PlacementKey};
 use ente_common::naming::is_component;
-use ente_common::record::{Input, Problem, Record, RecordError, Scope};
+use ente_common::record::{Input, Problem, Record, Scope};
 use ente_common::ui::Progress;
+use ente_common::upstream::{Event, Upstream, read_ahead};
 use rayon::prelude::*;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::book::Book;
 use crate::live::Live;
 use crate::look::{How, Looker, Outcome};
 use crate::plan::{self, Expected, InAccount, Subject, What};
-use crate::report::{Found, Report, SHOWN, print};
+use crate::report::{Found, Report, SHOWN};
 use crate::span::Area;
 use crate::whole::pool;
 use crate::{Args, NAME};
@@ -33,13 +33,12 @@ const BATCH: usize = 64;
 const LOOK_UP: Duration = Duration::from_millis(200);
 
 type Records = Input<Box<dyn std::io::BufRead + Send>>;
-type Line = Result<Record, RecordError>;
 
 /// Checks what the records name.
 pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     let input = io.read_records()?;
     let begin = input.begin().clone();
-    print(io, &input.begin_record().clone().with("tool", NAME))?;
+    io.print(&input.begin_record().clone().with("tool", NAME))?;
     let writes = begin.scope != Scope::Listing;
     if !writes && !args.origin {
         return pass_on(input, io);
@@ -66,25 +65,26 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
         told: 0,
     };
     let pool = pool(args)?;
-    let (records, reader) = read_ahead(input);
-    while let Some(batch) = next_batch(&records, io)? {
+    let (send, events) = sync_channel(BATCH);
+    read_ahead(input, move |event| send.send(event).is_ok());
+    let upstream = loop {
+        let (batch, over) = next_batch(&events, io);
         pool.install(|| stage.check(batch, io))?;
-    }
+        if over.is_some() || io.interrupt.is_set() {
+            break over.unwrap_or_default();
+        }
+    };
     stage.progress.finish();
     stage.report.book.sync()?;
     if io.interrupt.is_set() {
         stage.report.tell(Area::Tree, stage.files, io);
-        // The reader may wait for a line that never comes.
         return Ok(stage.report.exit());
     }
-    let input = reader
-        .join()
-        .map_err(|_| Failure::new(Exit::Failed, "the thread that reads records died"))?;
     let mut counts = stage.report.counts(stage.files, stage.looker.bytes());
     if args.origin {
         counts["without_hash"] = stage.without_hash.into();
     }
-    let exit = finish(&input, Some(counts), io)?;
+    let exit = finish(upstream, counts, io)?;
     stage.report.tell(Area::Tree, stage.files, io);
     if stage.files > 0 && stage.report.exit() == Exit::Done {
         io.ui.note("what was read back is as it was written");
@@ -95,77 +95,51 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
 /// A listing is about nothing on disk.
 fn pass_on(mut input: Records, io: &mut Io) -> Result<Exit, Failure> {
     while let Some(record) = input.next_record()? {
-        print(io, &record)?;
+        io.print(&record)?;
         if io.interrupt.is_set() {
             return Ok(Exit::Done);
         }
     }
-    finish(&input, None, io)
+    let upstream = input.upstream();
+    let end = upstream.end.clone().unwrap_or_else(|| Record::new("end"));
+    io.ui.summary(&end);
+    io.finish(upstream, &end)
 }
 
-/// Prints `end`, and tells how the stages before went.
-pub(crate) fn finish(input: &Records, counts: Option<Value>, io: &mut Io) -> Result<Exit, Failure> {
-    let mut exit = Exit::Done;
-    match input.end() {
-        Some(end) => {
-            let mut end = end.clone();
-            if let Some(counts) = counts {
-                let all = end
-                    .members
-                    .entry("counts")
-                    .or_insert_with(|| Map::new().into());
-                if let Some(all) = all.as_object_mut() {
-                    all.insert(NAME.into(), counts);
-                }
-            }
-            io.ui.summary(&end);
-            print(io, &end)?;
-        }
-        None => {
-            io.ui.warning(&cut_short());
-            exit = Exit::Failed;
-        }
+/// Prints `end` with our counts, and tells how the stages before went.
+pub(crate) fn finish(upstream: Upstream, counts: Value, io: &mut Io) -> Result<Exit, Failure> {
+    let end = upstream.end_with(NAME, counts);
+    if upstream.is_whole() {
+        io.ui.summary(&end);
     }
-    if input.problems() > 0 {
-        exit = exit.and(Exit::Problems);
-    }
-    Ok(exit)
+    io.finish(upstream, &end)
 }
 
-/// Reads records in a thread of its own, so that a batch is whatever came meanwhile.
-fn read_ahead(mut input: Records) -> (Receiver<Line>, thread::JoinHandle<Records>) {
-    let (sender, receiver) = sync_channel(BATCH);
-    let reader = thread::spawn(move || {
-        while let Some(record) = input.next_record().transpose() {
-            let failed = record.is_err();
-            if sender.send(record).is_err() || failed {
-                break;
-            }
-        }
-        input
-    });
-    (receiver, reader)
-}
-
-/// The records that are there, at least one; `None` after the last and when the run is to stop.
-fn next_batch(records: &Receiver<Line>, io: &Io) -> Result<Option<Vec<Record>>, Failure> {
-    let first = loop {
-        match records.recv_timeout(LOOK_UP) {
-            _ if io.interrupt.is_set() => return Ok(None),
-            Ok(record) => break record?,
+/// The records that are there, and how the input ended, if it did; neither when the run is to stop.
+fn next_batch(events: &Receiver<Event>, io: &Io) -> (Vec<Record>, Option<Upstream>) {
+    let mut batch = Vec::new();
+    let mut event = loop {
+        match events.recv_timeout(LOOK_UP) {
+            _ if io.interrupt.is_set() => return (batch, None),
+            Ok(event) => break event,
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            Err(RecvTimeoutError::Disconnected) => return (batch, Some(Upstream::default())),
         }
     };
-    let mut batch = vec![first];
-    // Of what comes after a round, nothing is looked at before it is over.
-    while batch.len() < BATCH
-        && batch.last().is_some_and(|it| it.kind() != "round")
-        && let Ok(record) = records.try_recv()
-    {
-        batch.push(record?);
+    loop {
+        match event {
+            Event::Record(record) => batch.push(record),
+            Event::Over(upstream) => return (batch, Some(upstream)),
+        }
+        // Of what comes after a round, nothing is looked at before it is over.
+        if batch.len() == BATCH || batch.last().is_some_and(|it| it.kind() == "round") {
+            return (batch, None);
+        }
+        event = match events.try_recv() {
+            Ok(event) => event,
+            Err(_) => return (batch, None),
+        };
     }
-    Ok(Some(batch))
 }
 
 struct Stage<'a> {
@@ -215,7 +189,7 @@ impl Stage<'_> {
                 record.members.insert("verified".into(), well.into());
             }
             self.count(&record, io);
-            print(io, &record)?;
+            io.print(&record)?;
             self.judge(&expected, outcomes, io)?;
             self.report.findings(&gone, io)?;
         }

@@ -22,7 +22,7 @@ use crate::check::Class;
 use crate::live::Live;
 use crate::look::{How, Looker, Outcome};
 use crate::plan::{self, Expected};
-use crate::report::{Found, Report, counted, print};
+use crate::report::{Found, Report, counted};
 use crate::span::{Area, Span};
 use crate::walk::Known;
 use crate::{Args, NAME, against, walk};
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
     let mut report = Report::new(&export, book);
     report.book.open(&export, io)?;
     let mut live = Live::load(&export, span.area)?;
-    print(io, &begin(&export, &run).to_record())?;
+    io.print(&begin(&export, &run).to_record())?;
     let listed = match listing {
         Some(input) => Some(against::read(input, &mut live.state, io)?),
         None => None,
@@ -101,7 +101,10 @@ pub(crate) fn run(args: &Args, io: &mut Io) -> Result<Exit, Failure> {
         counts["without_hash"] = totals.without_hash.into();
     }
     let counts = json!({ NAME: counts });
-    print(io, &Record::new("end").with("counts", counts))?;
+    // Whoever reads on must know where it was not everything.
+    if listed.as_ref().is_none_or(|listed| listed.has_ended) {
+        io.print(&Record::new("end").with("counts", counts))?;
+    }
     if totals.files == 0 && span.area == Area::Tree {
         report.tell_unexported(&live.state, io);
     } else {

@@ -53,10 +53,10 @@ fn read(mut input: Input<Cursor<&[u8]>>) -> Read {
             .filter(|record| record.kind() == kind)
             .count() as u64
     };
-    assert_eq!(input.problems(), count("problem"));
-    assert_eq!(input.findings(), count("finding"));
+    assert_eq!(input.upstream().problems, count("problem"));
+    assert_eq!(input.upstream().findings, count("finding"));
     Read {
-        ended: input.end().is_some(),
+        ended: input.upstream().is_whole(),
         records,
     }
 }
