@@ -380,3 +380,61 @@ fn a_good_copy_that_is_adopted_takes_the_place_of_a_damaged_file() {
     assert_eq!(scene.trash(), ["Album/x.jpg"]);
     scene.assert_verified();
 }
+
+#[test]
+fn what_rotted_in_the_trash_too_does_not_come_back() {
+    let (scene, (first, second, file)) = Scene::new(|live| {
+        let (first, second) = (live.create_album("One"), live.create_album("Two"));
+        let file = live.upload(first, photo("a.jpg", 1));
+        live.add(file, second);
+        (first, second, file)
+    });
+    expect_all(&scene.export(&["--link", "hard"]), 0);
+    let content = fs::read(scene.path("One/a.jpg")).unwrap();
+    scene.change(|live| live.remove(file, second));
+    expect_all(&scene.export(&[]), 0);
+    assert_eq!(scene.trash(), ["Two/a.jpg"]);
+    // The same file under both names.
+    scene.rot("One/a.jpg");
+    let outcomes = scene.export(&[]);
+    assert_eq!(outcomes[1].code, 3, "{}", outcomes[1].stderr);
+    let problems = outcomes[1].records_of("problem");
+    assert_eq!(problems[0]["class"], "missing");
+    assert_eq!(problems[0]["collection"], first);
+    expect_all(&scene.export(&[]), 0);
+    assert!(fs::read(scene.path("One/a.jpg")).unwrap() == content);
+    scene.assert_verified();
+}
+
+#[test]
+fn no_sidecar_stays_behind_a_part_that_was_gone() {
+    let (scene, (album, file)) = Scene::new(|live| {
+        let album = live.create_album("Album");
+        live.upload(album, photo("b.jpg", 2));
+        (album, live.upload(album, photo("a-edited.jpg", 1)))
+    });
+    let export = || expect_all(&scene.machine.pipeline(), 0);
+    export();
+    let sidecars = [
+        "Album/metadata/a-edited.jpg.json",
+        "Album/metadata/a.jpg.json",
+    ];
+    assert!(sidecars.iter().all(|sidecar| scene.has(sidecar)));
+    for lost in ["Album/a-edited.jpg", sidecars[0]] {
+        fs::remove_file(scene.path(lost)).unwrap();
+        scene.change(|live| live.remove(file, album));
+        export();
+        let left: Vec<_> = sidecars.iter().filter(|it| scene.has(it)).collect();
+        assert!(left.is_empty(), "{lost}: {left:?}");
+        scene.change(|live| live.add(file, album));
+        export();
+        assert!(sidecars.iter().all(|sidecar| scene.has(sidecar)));
+        scene.assert_verified();
+    }
+    // As before, what somebody wrote into one is theirs.
+    fs::remove_file(scene.path("Album/a-edited.jpg")).unwrap();
+    fs::write(scene.path(sidecars[0]), "mine").unwrap();
+    scene.change(|live| live.remove(file, album));
+    let _ = scene.machine.pipeline();
+    assert_eq!(fs::read(scene.path(sidecars[0])).unwrap(), b"mine");
+}

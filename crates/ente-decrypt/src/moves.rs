@@ -29,6 +29,8 @@ pub(crate) enum Why {
     Relinked,
     /// They are in the way, or half of what was written; nothing is at hand to take their place.
     Displaced,
+    /// The same, and what takes their place one day has another name.
+    Renamed,
     /// They no longer hold what was written; nothing is at hand to take their place.
     Rotten,
 }
@@ -38,9 +40,14 @@ impl Why {
     fn as_str(self) -> &'static str {
         match self {
             Self::Removed => "removed",
-            Self::Replaced | Self::Relinked | Self::Displaced => "replaced",
+            Self::Replaced | Self::Relinked | Self::Displaced | Self::Renamed => "replaced",
             Self::Rotten => DAMAGED,
         }
+    }
+
+    /// Their sidecars leave too: no successor will have them.
+    pub(crate) fn takes_sidecars(self) -> bool {
+        matches!(self, Self::Removed | Self::Renamed)
     }
 }
 
@@ -139,10 +146,7 @@ impl Tree {
         let folder = self.folder(key.0);
         let part = &placement.parts[index];
         let of_part = (key.0, key.1, index);
-        let takes_sidecar = match self.sidecar(&folder, &format!("{}.json", part.name)) {
-            Some(path) if takes_sidecar => self.is_sidecar_unchanged(of_part, &path)?,
-            _ => false,
-        };
+        let takes_sidecar = takes_sidecar && self.may_take_sidecar(of_part, &folder, &part.name)?;
         let from = self.path(&folder, &part.name);
         let parked = Parked::Old(of_part, placement.version.unwrap_or_default());
         let parked = self.park(batch, &from, parked)?;
@@ -159,6 +163,44 @@ impl Tree {
             sidecar,
             is_damaged: finding.is_some_and(|finding| finding.class == DAMAGED),
         })
+    }
+
+    /// The sidecar of a part is not the user's: as it was written, or not there (then there may be a second one).
+    fn may_take_sidecar(&self, key: PartKey, folder: &str, name: &str) -> io::Result<bool> {
+        match self.sidecar(folder, &format!("{name}.json")) {
+            Some(path) => Ok(file_at(&path)?.is_none() || self.is_sidecar_unchanged(key, &path)?),
+            None => Ok(false),
+        }
+    }
+
+    /// Sends the sidecar of a part that is no more out of the tree, as if it left with the part.
+    ///
+    /// # Errors
+    /// When it cannot be parked; it is then where it was.
+    pub(crate) fn discard_sidecar(
+        &self,
+        batch: &mut Batch,
+        placement: &Placement,
+        index: usize,
+    ) -> io::Result<()> {
+        let folder = self.folder(placement.collection);
+        let name = &placement.parts[index].name;
+        let key = (placement.collection, placement.file, index);
+        if !self.may_take_sidecar(key, &folder, name)? {
+            return Ok(());
+        }
+        match self.park_sidecar(batch, key, &folder, name)? {
+            Some(parked) if self.settings.on_remove == OnRemove::Delete => {
+                batch.drop_parked(parked);
+            }
+            Some(parked) => {
+                let folder = format!("{}/{folder}/metadata", self.today);
+                let name = self.free_in_trash(&folder, &format!("{name}.json"));
+                batch.carry(parked, self.trash(&format!("{folder}/{name}")));
+            }
+            None => {}
+        }
+        Ok(())
     }
 
     /// Puts a part, and its sidecar, back from where they were parked. One that cannot go back waits for the next start.

@@ -204,7 +204,7 @@ impl From<String> for Reason {
     fn from(cause: String) -> Self {
         Self {
             cause,
-            hint: "look at it in one of Ente's apps; it is tried again in every run",
+            hint: "`ente-pull --full` lists it anew; if that does not help, look at it in one of Ente's apps",
         }
     }
 }

@@ -2,20 +2,22 @@
 //! goes where it belongs. So swaps and cycles need no order, and names and moves become true together.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ente_common::disk;
 use ente_common::exit::Failure;
+use ente_common::id::Version;
 use ente_common::manifest::facts::{DecryptFact, Folder, How, Part, Placement, Trash};
 use ente_common::manifest::setting::OnRemove;
-use ente_common::manifest::{Parked, PartKey, PlacementKey};
+use ente_common::manifest::{ContentKey, Parked, PartKey, PlacementKey};
 use ente_common::naming::{self, Kind};
 use ente_common::record::Problem;
 
 use crate::adopt::Adoption;
 use crate::batch::Batch;
+use crate::content::blake3_of;
 use crate::desired::{Desired, Name};
 use crate::moves::{Arrival, Why};
 use crate::plan::{Fate, FolderRename, Restore, Step, Structure};
@@ -115,7 +117,8 @@ impl Tree {
                 }
                 return Departure::Goes(arrival);
             }
-            Fate::Rename | Fate::Displace => self.let_go(batch, &placement, &looks, Why::Displaced),
+            Fate::Rename => self.let_go(batch, &placement, &looks, Why::Renamed),
+            Fate::Displace => self.let_go(batch, &placement, &looks, Why::Displaced),
             Fate::Move(_) | Fate::Remove => {
                 let did = match self.settings.on_remove {
                     OnRemove::Delete => Did::Deleted,
@@ -280,37 +283,40 @@ impl Tree {
         let mut leaving = Vec::new();
         for (index, look) in looks.iter().enumerate() {
             let part = &placement.parts[index];
-            match look {
+            let parked = match look {
                 Look::Ours => {
-                    match self.park_part(batch, placement, index, why == Why::Removed) {
-                        Ok(parked) => leaving.push(parked),
-                        Err(error) => {
-                            let path = format!("{folder}/{}", part.name);
-                            self.cannot_move(key, path.as_ref(), &error);
-                            // A live photo goes whole or not at all.
-                            for parked in leaving {
-                                self.unpark_part(placement, parked);
-                            }
-                            return false;
-                        }
-                    }
+                    let parked = self.park_part(batch, placement, index, why.takes_sidecars());
+                    parked.map(|parked| leaving.push(parked))
                 }
-                Look::Theirs => self.problems.push(Problem {
-                    class: "modified".into(),
-                    file: Some(key.1),
-                    collection: Some(key.0),
-                    version: placement.version,
-                    path: Some(format!("{folder}/{}", part.name)),
-                    cause: "the file was changed since it was exported; it stays where it is and belongs to you now".into(),
-                    hint: "nothing has to be done; what the account has comes under another name".into(),
-                    ..problem()
-                }),
-                Look::Missing => {}
+                Look::Theirs => {
+                    self.problems.push(Problem {
+                        class: "modified".into(),
+                        file: Some(key.1),
+                        collection: Some(key.0),
+                        version: placement.version,
+                        path: Some(format!("{folder}/{}", part.name)),
+                        cause: "the file was changed since it was exported; it stays where it is and belongs to you now".into(),
+                        hint: "nothing has to be done; what the account has comes under another name".into(),
+                        ..problem()
+                    });
+                    Ok(())
+                }
+                Look::Missing if why.takes_sidecars() => {
+                    self.discard_sidecar(batch, placement, index)
+                }
+                Look::Missing => Ok(()),
+            };
+            if let Err(error) = parked {
+                let path = format!("{folder}/{}", part.name);
+                self.cannot_move(key, path.as_ref(), &error);
+                // A live photo goes whole or not at all.
+                for parked in leaving {
+                    self.unpark_part(placement, parked);
+                }
+                return false;
             }
         }
-        if !leaving.is_empty() {
-            Tree::thins(batch, &folder);
-        }
+        Tree::thins(batch, &folder);
         for parked in leaving {
             self.discard(batch, placement, why, parked);
         }
@@ -357,13 +363,20 @@ impl Tree {
             file: restore.to.1,
             ..Placement::default()
         };
+        // What rotted here may have rotted there too, above all as a hard link to the same file.
+        let is_broken = |index| self.state.broken(restore.to, index).is_some();
+        let is_doubtful = (0..facts.len()).any(is_broken);
         let mut whole = true;
         for trash in &facts {
             let path = self.trash(&trash.path);
-            match self.look(&path, &part(trash), &of_file, time) {
-                Ok(Look::Ours) => {}
-                // Somebody cleared the trash or changed what lies there: it is no longer what we know.
-                Ok(_) => {
+            let is_well = || -> io::Result<bool> {
+                Ok(!is_doubtful || Some(blake3_of(File::open(&path)?)?) == trash.blake3)
+            };
+            let look = self.look(&path, &part(trash), &of_file, time);
+            match look.and_then(|look| Ok(look == Look::Ours && is_well()?)) {
+                Ok(true) => {}
+                // Somebody cleared the trash or changed what lies there, or it rotted: it is no longer what we know.
+                Ok(false) => {
                     whole = false;
                     self.stage_untrashed(batch, trash);
                 }
@@ -373,9 +386,14 @@ impl Tree {
                 }
             }
         }
-        // Another copy of it may lie there still.
-        self.plans_anew |= !whole;
         let version = facts.first()?.version;
+        if !whole {
+            // Another copy of it may lie there still.
+            self.plans_anew = true;
+            if !self.has_content((restore.to.1, version?)) {
+                self.problems.push(trash_gone(restore.to, version?));
+            }
+        }
         let mut parts = Vec::new();
         let mut sidecars = Vec::new();
         for (index, trash) in facts.iter().enumerate().filter(|_| whole) {
@@ -417,6 +435,18 @@ impl Tree {
             sidecars,
             did: Did::Restored,
         })
+    }
+
+    /// Content is at hand as far as the facts tell: as an object, in another album or in the trash.
+    fn has_content(&self, content: ContentKey) -> bool {
+        let is_whole = |placement: &Placement| {
+            placement.version == Some(content.1)
+                && self.state.is_whole((placement.collection, placement.file))
+        };
+        let mut placements = self.state.decrypt.placements_of(content.0);
+        self.state.object(content).is_some()
+            || placements.any(is_whole)
+            || self.state.trashed().contains_key(&content)
     }
 
     /// A sidecar comes back from the trash if `ente-meta` still holds it to be there.
@@ -579,7 +609,7 @@ impl Tree {
                 };
                 arrivals.extend(self.park_parts(batch, &placement, &step));
             } else {
-                self.let_go(batch, &placement, &looks, Why::Displaced);
+                self.let_go(batch, &placement, &looks, Why::Renamed);
             }
         }
     }
@@ -693,6 +723,19 @@ pub(crate) fn date(path: &Path, was: i64, us: i64) -> io::Result<i64> {
             Ok(was)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// What was to come back from the trash is not there as it was put there: `ente-pull` fetches it in its next run.
+fn trash_gone(key: PlacementKey, version: Version) -> Problem {
+    Problem {
+        class: "missing".into(),
+        file: Some(key.1),
+        collection: Some(key.0),
+        version: Some(version),
+        cause: "it was to come back from `.ente/trash`, and is not there as it was".into(),
+        hint: "run the same commands again: `ente-pull` fetches it".into(),
+        ..problem()
     }
 }
 
