@@ -54,13 +54,18 @@ impl Scene {
             .expect(0);
     }
 
-    /// Lets a file rot, and `ente-verify` find it.
-    fn rot(&self, path: &str) {
+    /// Lets a file rot.
+    fn spoil(&self, path: &str) {
         let path = self.path(path);
         let metadata = fs::metadata(&path).unwrap();
         fs::write(&path, vec![0; metadata.len() as usize]).unwrap();
         let rotten = fs::File::options().write(true).open(&path).unwrap();
         rotten.set_modified(metadata.modified().unwrap()).unwrap();
+    }
+
+    /// Lets a file rot, and `ente-verify` find it.
+    fn rot(&self, path: &str) {
+        self.spoil(path);
         let _ = self
             .machine
             .run(&["ente-verify", self.machine.dir()])
@@ -437,4 +442,22 @@ fn no_sidecar_stays_behind_a_part_that_was_gone() {
     scene.change(|live| live.remove(file, album));
     let _ = scene.machine.pipeline();
     assert_eq!(fs::read(scene.path(sidecars[0])).unwrap(), b"mine");
+}
+
+#[test]
+fn a_sidecar_is_ours_again_once_its_lost_part_is_back() {
+    let (scene, (second, file)) = Scene::new(|live| {
+        let (first, second) = (live.create_album("One"), live.create_album("Two"));
+        (second, live.upload(first, photo("a.jpg", 1)))
+    });
+    expect_all(&scene.export(&["--link", "copy"]), 0);
+    expect_all(&scene.machine.pipeline(), 0);
+    // Found where it is to be linked; until `ente-pull` fetched it again the placement has no part.
+    scene.spoil("One/a.jpg");
+    scene.change(|live| live.add(file, second));
+    assert_eq!(scene.machine.pipeline()[1].code, 3);
+    expect_all(&scene.machine.pipeline(), 0);
+    let sidecar = fs::read_to_string(scene.path("One/metadata/a.jpg.json")).unwrap();
+    assert!(sidecar.contains("Two"), "{sidecar}");
+    scene.assert_verified();
 }

@@ -163,7 +163,8 @@ impl<'a> Step<'a> {
             Found::Nothing => true,
             Found::File(found) if Some(*found) == self.fact.blake3 => return Ok(()),
             Found::File(found) => {
-                recorded.is_some_and(|recorded| recorded.blake3 == Some(*found))
+                let former = state.meta.former.get(&task.wanted.key).copied();
+                recorded.map_or(former, |recorded| recorded.blake3) == Some(*found)
                     || is_second_of_another(state, &task.wanted, *found)
             }
             Found::Other => false,
@@ -211,7 +212,10 @@ impl<'a> Step<'a> {
                 self.fact.second = true;
                 return Ok(());
             }
-            Found::File(found) => had.is_some_and(|had| had.blake3 == Some(*found)),
+            Found::File(found) => {
+                let former = state.meta.former.get(&task.wanted.key).copied();
+                recorded.map_or(former, |_| had.and_then(|had| had.blake3)) == Some(*found)
+            }
             Found::Other => false,
         };
         // Where something else came first, the first sidecar is enough for most readers.

@@ -1,7 +1,9 @@
 //! The facts of `ente-meta`, folded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+
+use blake3::Hash;
 
 use super::{PartKey, covers};
 use crate::layout::Sidecars;
@@ -17,6 +19,8 @@ pub struct MetaState {
     pub settings: BTreeMap<String, String>,
     /// Sidecars as written.
     pub sidecars: BTreeMap<PartKey, Sidecar>,
+    /// What the last sidecar of a part was that has none any more: where the part was lost and not moved, it lies there still.
+    pub former: HashMap<PartKey, Hash>,
 }
 
 impl MetaState {
@@ -40,10 +44,13 @@ impl MetaState {
             MetaFact::Sidecar(sidecar) => {
                 let key = (sidecar.collection, sidecar.file, sidecar.part);
                 if sidecar.gone {
-                    self.sidecars.remove(&key)
+                    self.sidecars.remove(&key);
+                    self.former
+                        .extend(sidecar.blake3.map(|blake3| (key, blake3)));
                 } else {
-                    self.sidecars.insert(key, sidecar)
-                };
+                    self.former.remove(&key);
+                    self.sidecars.insert(key, sidecar);
+                }
             }
             MetaFact::Rest(_) => {}
         }
