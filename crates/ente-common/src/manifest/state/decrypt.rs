@@ -33,7 +33,7 @@ impl DecryptState {
     /// Folds `decrypt.jsonl`, without what is out of focus.
     ///
     /// # Errors
-    /// As [`Follow::catch_up`].
+    /// As [`Follow::catch_up`](crate::manifest::follow::Follow::catch_up).
     pub fn load_within(state_dir: &Path, focus: Option<&Focus>) -> Result<Self, JournalError> {
         let mut state = Self::default();
         Follow::new::<DecryptFact>(state_dir)

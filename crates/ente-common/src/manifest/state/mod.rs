@@ -49,7 +49,7 @@ impl State {
     /// Reads all four files; those that are not there count as empty.
     ///
     /// # Errors
-    /// As [`Follow::catch_up`].
+    /// As [`Follow::catch_up`](crate::manifest::follow::Follow::catch_up).
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
         Self::load_within(state_dir, None)
     }
@@ -57,7 +57,7 @@ impl State {
     /// As [`load`](Self::load), without what is out of focus.
     ///
     /// # Errors
-    /// As [`Follow::catch_up`].
+    /// As [`Follow::catch_up`](crate::manifest::follow::Follow::catch_up).
     pub fn load_within(state_dir: &Path, focus: Option<Focus>) -> Result<Self, JournalError> {
         // Where there is much, the first is as long as the others together.
         let (decrypt, others) = std::thread::scope(|scope| {

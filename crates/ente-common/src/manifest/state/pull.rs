@@ -21,7 +21,7 @@ pub struct PullState {
     pub collections: BTreeMap<i64, Collection>,
     /// Live files of live collections.
     pub files: BTreeMap<PlacementKey, Box<File>>,
-    /// Objects under `objects/`, dropped or not; see [`State::object`].
+    /// Objects under `objects/`, dropped or not; see [`State::object`](super::State::object).
     pub objects: HashMap<ContentKey, Box<Object>>,
     /// Objects that were moved to the trash, pruned since or not.
     pub trashed_objects: HashMap<ContentKey, Box<Object>>,
@@ -39,7 +39,7 @@ impl PullState {
     /// Folds `pull.jsonl`, without what is out of focus.
     ///
     /// # Errors
-    /// As [`Follow::catch_up`].
+    /// As [`Follow::catch_up`](crate::manifest::follow::Follow::catch_up).
     pub fn load_within(state_dir: &Path, focus: Option<&Focus>) -> Result<Self, JournalError> {
         let mut state = Self::default();
         Follow::new::<PullFact>(state_dir)
@@ -51,7 +51,7 @@ impl PullState {
     /// is still there and its listing counts or not: (collection ID, file ID).
     ///
     /// # Errors
-    /// As [`Follow::catch_up`].
+    /// As [`Follow::catch_up`](crate::manifest::follow::Follow::catch_up).
     pub fn survey(state_dir: &Path) -> Result<(Self, Vec<(i64, i64)>), JournalError> {
         let (mut state, mut rows) = (Self::default(), Vec::new());
         let look = |row: Row| {

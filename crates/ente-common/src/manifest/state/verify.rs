@@ -11,11 +11,11 @@ use crate::manifest::journal::JournalError;
 /// What `ente-verify` holds to be so.
 #[derive(Clone, Debug, Default)]
 pub struct VerifyState {
-    /// Findings about parts; whether one still holds depends on [`Placement::n`]: see [`State::broken`].
+    /// Findings about parts; whether one still holds depends on [`Placement::n`](crate::manifest::facts::Placement::n): see [`State::broken`](super::State::broken).
     pub findings: BTreeMap<PartKey, Finding>,
-    /// Findings about sidecars; whether one still holds depends on [`Sidecar::n`]: see [`State::sidecar_lost`].
+    /// Findings about sidecars; whether one still holds depends on [`Sidecar::n`](crate::manifest::facts::Sidecar::n): see [`State::sidecar_lost`](super::State::sidecar_lost).
     pub sidecars: BTreeMap<PartKey, Finding>,
-    /// Findings about objects; whether one still holds depends on [`Object::fetch`]: see [`State::object`].
+    /// Findings about objects; whether one still holds depends on [`Object::fetch`](crate::manifest::facts::Object::fetch): see [`State::object`](super::State::object).
     pub objects: BTreeMap<ContentKey, Finding>,
     /// Findings about paths that the manifest does not know.
     pub extras: BTreeMap<PathBuf, Finding>,
@@ -23,7 +23,7 @@ pub struct VerifyState {
     pub checked: Option<Checked>,
     /// Trash paths that were pruned.
     pub pruned: HashSet<String>,
-    /// Files that may stand for content, by path; see [`State::adoptable`].
+    /// Files that may stand for content, by path; see [`State::adoptable`](super::State::adoptable).
     pub adopted: BTreeMap<PathBuf, Adopted>,
 }
 
@@ -31,7 +31,7 @@ impl VerifyState {
     /// Folds `verify.jsonl`.
     ///
     /// # Errors
-    /// As [`Follow::catch_up`].
+    /// As [`Follow::catch_up`](crate::manifest::follow::Follow::catch_up).
     pub fn load(state_dir: &Path) -> Result<Self, JournalError> {
         let mut state = Self::default();
         Follow::new::<VerifyFact>(state_dir).catch_up(|fact| state.apply(fact))?;
